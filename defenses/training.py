@@ -1,0 +1,373 @@
+"""Training as a generator: one `Epoch` at a time, nothing printed, nothing written."""
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Optimizer = Literal["sgd", "adam", "adamw"]
+Schedule = Literal["cosine", "step", "constant"]
+
+# Between two looks at the loss a GPU is never waited for; a diverged run loses this many batches.
+_BATCHES_BETWEEN_LOOKS = 20
+_EVALUATION_BATCH = 512
+
+
+class Images(Protocol):
+    """Images that can be asked for by row: a tensor, or something that reads them when asked."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def __getitem__(self, rows: Tensor, /) -> Tensor:
+        """Uint8 (n, C, H, W), or float32 in [0, 1], for int64 rows (n,)."""
+        ...
+
+
+class DivergenceError(ValueError):
+    """The loss or a weight is no longer finite; the epochs yielded before are good."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training images came to.
+
+    Attributes:
+        number: counted from 1, of ``epochs``.
+        epochs: how many there will be.
+        loss: mean training loss over the pass, in nats, weights moving.
+        error: share of the training images misclassified during the pass, weights moving.
+        validation_loss: mean cross-entropy on the validation images after the pass, or None.
+        validation_error: share of the validation images misclassified after the pass, or None.
+        lr: learning rate of the last step.
+        images: how many training images were seen.
+        seconds: wall time of the pass, validation not included.
+    """
+
+    number: int
+    epochs: int
+    loss: float
+    error: float
+    validation_loss: float | None
+    validation_error: float | None
+    lr: float
+    images: int
+    seconds: float
+
+    @property
+    def images_per_second(self) -> float:
+        """Training images per second of wall time."""
+        return self.images / self.seconds if self.seconds > 0 else math.inf
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Where a pass stands, for a progress display: counts so far in this epoch.
+
+    ``loss`` and ``error`` are means over the ``images`` seen so far.
+    """
+
+    epoch: int
+    images: int
+    loss: float
+    error: float
+
+
+def train(
+    model: nn.Module,
+    images: Images,
+    labels: Tensor,
+    *,
+    epochs: int = 10,
+    batch_size: int = 128,
+    lr: float = 0.1,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+    optimizer: Optimizer = "sgd",
+    schedule: Schedule = "cosine",
+    warmup: float = 0.0,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    validation: tuple[Images, Tensor] | None = None,
+    watch: Callable[[Batch], None] | None = None,
+) -> Iterator[Epoch]:
+    """Train a model in place with cross-entropy and yield one `Epoch` after each pass.
+
+    Every image is seen once per epoch, in an order drawn from ``(seed, epoch)``. Dropout and other
+    draws of the model come from the same pair, and the global generators are left as they were.
+    The same seed gives the same weights on the same machine with the same number of threads.
+    At each yield the model is in eval mode.
+
+    Args:
+        model: maps images (n, C, H, W) in [0, 1] to logits (n, K); its normalisation is its own.
+        images: (N, C, H, W), uint8, or float32 in [0, 1]; see `Images`.
+        labels: int64 (N,), in [0, K).
+        epochs: passes over the images.
+        batch_size: images per step; a last batch of one image joins the one before it.
+        lr: peak learning rate.
+        momentum: of SGD, in Nesterov's form; 0 for plain steps. Adam's betas are its defaults.
+        weight_decay: an L2 term for ``sgd`` and ``adam``, decoupled for ``adamw``.
+        optimizer: ``sgd``, ``adam`` or ``adamw``.
+        schedule: see `learning_rate`.
+        warmup: epochs over which the rate climbs from 0 to ``lr``.
+        seed: of the order of the images and of the model's own draws.
+        device: where the model is moved to and trained.
+        validation: images and labels to be classified after each pass.
+        watch: called now and then within a pass.
+
+    Raises:
+        ValueError: for settings or labels that cannot be trained with.
+        DivergenceError: when the loss or a weight stops being finite. It is a `ValueError`.
+    """
+    _check(images, labels, validation, epochs, batch_size, lr, momentum, weight_decay, warmup)
+    device = torch.device(device)
+    learning_rate(0, 1, lr, schedule)
+    stepper = _stepper(model.to(device), optimizer, lr, momentum, weight_decay)
+    if device.type == "cpu":  # convolutions are faster so; benchmarks/speed/training.py shows it
+        model.to(memory_format=torch.channels_last)
+    batches = len(_order(len(labels), batch_size, seed, 1))
+
+    def rate(step: int) -> float:
+        return learning_rate(step, epochs * batches, lr, schedule, warmup * batches)
+
+    def steps(number: int) -> Iterator[Batch]:
+        totals = _Totals(number, device)
+        for i, rows in enumerate(_order(len(labels), batch_size, seed, number)):
+            for group in stepper.param_groups:
+                group["lr"] = rate((number - 1) * batches + i)
+            x, y = _fetch(images, labels, rows, device)
+            logits = model(x)
+            if number == 1 and i == 0:
+                _check_classes(labels, validation, logits)
+            loss = F.cross_entropy(logits, y)
+            stepper.zero_grad(set_to_none=True)
+            loss.backward()
+            stepper.step()
+            totals.add(loss.detach(), logits.detach(), y)
+            if (i + 1) % _BATCHES_BETWEEN_LOOKS == 0 or i + 1 == batches:
+                yield totals.read()
+
+    def run() -> Iterator[Epoch]:
+        for number in range(1, epochs + 1):
+            began = time.perf_counter()
+            model.train()
+            with torch.random.fork_rng(_generators(device)):
+                torch.manual_seed(_mixed(seed, number, "model"))
+                for seen in steps(number):
+                    if not math.isfinite(seen.loss):
+                        raise DivergenceError(_diverged(number, "the training loss"))
+                    if watch is not None:
+                        watch(seen)
+            seconds = time.perf_counter() - began
+            model.eval()
+            _check_weights(model, number)
+            loss, error = (
+                (None, None) if validation is None else evaluate(model, *validation, device=device)
+            )
+            if loss is not None and not math.isfinite(loss):
+                raise DivergenceError(_diverged(number, "the validation loss"))
+            last = rate(number * batches - 1)
+            yield Epoch(
+                number, epochs, seen.loss, seen.error, loss, error, last, seen.images, seconds
+            )
+
+    return run()
+
+
+def evaluate(
+    model: nn.Module, images: Images, labels: Tensor, *, device: torch.device | str = "cpu"
+) -> tuple[float, float]:
+    """Mean cross-entropy (nats) and share misclassified; the model is used in the mode it is in."""
+    device = torch.device(device)
+    totals = _Totals(0, device)
+    with torch.no_grad():
+        for rows in torch.arange(len(labels)).split(_EVALUATION_BATCH):
+            x, y = _fetch(images, labels, rows, device)
+            logits = model(x)
+            totals.add(F.cross_entropy(logits, y), logits, y)
+    seen = totals.read()
+    return seen.loss, seen.error
+
+
+def learning_rate(
+    step: int, steps: int, peak: float, schedule: Schedule, warmup: float = 0.0
+) -> float:
+    """The learning rate of one step, counted from 0, of ``steps``.
+
+    It climbs linearly over ``warmup`` steps and then follows the schedule over what is left:
+    ``constant``; ``cosine``, half a wave down to 0 (Loshchilov & Hutter 2017, without restarts);
+    ``step``, a tenth from one half on and a hundredth from three quarters on (He et al. 2016).
+    """
+    if step < warmup:
+        return peak * (step + 1) / (math.ceil(warmup) + 1)
+    done = (step - warmup) / max(steps - warmup, 1)
+    if schedule == "constant":
+        return peak
+    if schedule == "cosine":
+        return peak * (1 + math.cos(math.pi * done)) / 2
+    if schedule == "step":
+        return peak * (1.0 if done < 1 / 2 else 0.1 if done < 3 / 4 else 0.01)
+    raise ValueError(f"no schedule {schedule!r}: cosine, step or constant")
+
+
+def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel, in units of [0, 1], over all images and pixels.
+
+    A channel that never varies gets a deviation of 1, so that dividing by it is harmless.
+    """
+    count, total, squares = 0, torch.zeros(1).double(), torch.zeros(1).double()
+    for rows in torch.arange(len(images)).split(_EVALUATION_BATCH):
+        x = _unit(images[rows]).double()
+        count += x.numel() // x.shape[1]
+        total = total + x.sum((0, 2, 3)).cpu()
+        squares = squares + (x * x).sum((0, 2, 3)).cpu()
+    if count == 0:
+        raise ValueError("no images to take the mean and the deviation of")
+    mean = total / count
+    deviation = (squares / count - mean * mean).clamp_min(0).sqrt()
+    deviation[deviation < 1e-6] = 1.0
+    return tuple(mean.tolist()), tuple(deviation.tolist())
+
+
+class _Totals:
+    """Sums over a pass, kept on the device so that reading them is the only wait."""
+
+    def __init__(self, epoch: int, device: torch.device) -> None:
+        self.epoch = epoch
+        self.images = 0
+        self._loss = torch.zeros((), device=device, dtype=torch.float64)
+        self._wrong = torch.zeros((), device=device, dtype=torch.int64)
+
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Count one batch in; ``loss`` is its mean."""
+        self.images += len(labels)
+        self._loss += loss.double() * len(labels)
+        self._wrong += (logits.argmax(1) != labels).sum()
+
+    def read(self) -> Batch:
+        """The means so far."""
+        seen = max(self.images, 1)
+        return Batch(self.epoch, self.images, float(self._loss) / seen, int(self._wrong) / seen)
+
+
+def _look(totals: _Totals, watch: Callable[[Batch], None] | None) -> None:
+    batch = totals.read()
+    if not math.isfinite(batch.loss):
+        raise DivergenceError(_diverged(batch.epoch, "the training loss"))
+    if watch is not None:
+        watch(batch)
+
+
+def _check_weights(model: nn.Module, epoch: int) -> None:
+    for name, values in model.state_dict().items():
+        if values.is_floating_point() and not bool(torch.isfinite(values).all()):
+            raise DivergenceError(_diverged(epoch, name))
+
+
+def _diverged(epoch: int, what: str) -> str:
+    return (
+        f"training diverged in epoch {epoch}: {what} is not finite. "
+        "Try a smaller learning rate, a warm-up, or clean the data."
+    )
+
+
+def _stepper(
+    model: nn.Module, name: Optimizer, lr: float, momentum: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    weights = [p for p in model.parameters() if p.requires_grad]
+    if not weights:
+        raise ValueError("nothing to train: no parameter of the model requires a gradient")
+    if name == "sgd":
+        return torch.optim.SGD(
+            weights, lr, momentum=momentum, weight_decay=weight_decay, nesterov=momentum > 0
+        )
+    if name == "adam":
+        return torch.optim.Adam(weights, lr, weight_decay=weight_decay)
+    if name == "adamw":
+        return torch.optim.AdamW(weights, lr, weight_decay=weight_decay)
+    raise ValueError(f"no optimizer {name!r}: sgd, adam or adamw")
+
+
+def _order(count: int, batch_size: int, seed: int, epoch: int) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(_mixed(seed, epoch, "order"))
+    batches = list(torch.randperm(count, generator=generator).split(batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1:  # batch normalisation has no use for one image
+        last = batches.pop()
+        batches[-1] = torch.cat([batches[-1], last])
+    return batches
+
+
+def _mixed(seed: int, epoch: int, purpose: str) -> int:
+    digest = hashlib.blake2b(f"{seed}/{epoch}/{purpose}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def _fetch(
+    images: Images, labels: Tensor, rows: Tensor, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    if isinstance(images, Tensor):
+        rows = rows.to(images.device)
+    x = _unit(images[rows].to(device))
+    if device.type == "cpu":
+        x = x.contiguous(memory_format=torch.channels_last)
+    return x, labels[rows.to(labels.device)].to(device)
+
+
+def _unit(images: Tensor) -> Tensor:
+    return images.float() / 255 if images.dtype == torch.uint8 else images.float()
+
+
+def _generators(device: torch.device) -> list[torch.device]:
+    return [device] if device.type == "cuda" else []
+
+
+def _check(
+    images: Images,
+    labels: Tensor,
+    validation: tuple[Images, Tensor] | None,
+    epochs: int,
+    batch_size: int,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    warmup: float,
+) -> None:
+    pairs = [("training", images, labels)]
+    if validation is not None:
+        pairs.append(("validation", *validation))
+    for what, x, y in pairs:
+        if len(y) == 0:
+            raise ValueError(f"no {what} images")
+        if len(x) != len(y):
+            raise ValueError(f"{len(x)} {what} images but {len(y)} labels")
+    for name, value, low in (("epochs", epochs, 1), ("batch_size", batch_size, 1)):
+        if value < low:
+            raise ValueError(f"{name} is {value}; it must be at least {low}")
+    if not lr > 0 or not math.isfinite(lr):
+        raise ValueError(f"lr is {lr}; it must be above 0")
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum is {momentum}; it must be in [0, 1)")
+    for name, amount in (("weight_decay", weight_decay), ("warmup", warmup)):
+        if not amount >= 0:
+            raise ValueError(f"{name} is {amount}; it must not be negative")
+
+
+def _check_classes(
+    labels: Tensor, validation: tuple[Images, Tensor] | None, logits: Tensor
+) -> None:
+    if logits.ndim != 2:
+        raise ValueError(f"the model returns {tuple(logits.shape)}; logits (n, classes) expected")
+    classes = logits.shape[1]
+    for given in (labels, *(() if validation is None else (validation[1],))):
+        low, high = int(given.min()), int(given.max())
+        if low < 0 or high >= classes:
+            raise ValueError(
+                f"labels run from {low} to {high}, but the model has {classes} classes"
+            )
