@@ -1,0 +1,216 @@
+"""The one sink for output: data on stdout, everything else on stderr; human, JSON or quiet."""
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from rich.console import Console as RichConsole
+from rich.markup import escape
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+    from rich.table import Table
+
+Mode = Literal["human", "json", "quiet"]
+
+SCHEMA_VERSION = 1
+LINE_EVERY_SECONDS = 5.0  # between progress lines where there is no terminal to draw a bar on
+WIDTH_OFF_TERMINAL = 110  # of tables written to a file or a pipe
+
+
+@dataclass(frozen=True)
+class Console:
+    """Where output goes.
+
+    ``human``: tables on stdout, notes and progress on stderr. ``json``: one document on stdout.
+    ``quiet``: on stdout only what a script would want next (`essential`), on stderr only warnings
+    and errors. Both of the latter at once print the document and no notes.
+    """
+
+    mode: Mode = "human"
+    silent: bool = False
+
+    @property
+    def out(self) -> RichConsole:
+        """The data stream; made anew at each use, so that a redirected stream is honoured."""
+        return _rich(stderr=False)
+
+    @property
+    def err(self) -> RichConsole:
+        """The stream for people: progress, notes, warnings."""
+        return _rich(stderr=True)
+
+    def show(self, *renderables: "Table | str") -> None:
+        """Data for people: on stdout in human mode, else nowhere. Text is not markup."""
+        if self.mode == "human":
+            for renderable in renderables:
+                whole = isinstance(renderable, str)  # text is not wrapped, so that paths stay whole
+                self.out.print(renderable, markup=False, highlight=False, soft_wrap=whole)
+
+    def essential(self, text: str) -> None:
+        """The one thing a script wants: on stdout in quiet mode, else nowhere."""
+        if self.mode == "quiet":
+            self.out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def document(self, content: dict[str, Any]) -> None:
+        """The JSON document, ``schema_version`` first; in the other modes nothing."""
+        if self.mode == "json":
+            document = {"schema_version": SCHEMA_VERSION, **content}
+            sys.stdout.write(json.dumps(_jsonable(document), ensure_ascii=False, indent=2) + "\n")
+            sys.stdout.flush()
+
+    def note(self, text: str) -> None:
+        """Something worth knowing, on stderr unless quiet."""
+        if not self.silent:
+            self.err.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """A reason to be careful, on stderr in every mode."""
+        self.err.print(f"[yellow]warning:[/] {escape(text)}", highlight=False, soft_wrap=True)
+
+    def error(self, text: str) -> None:
+        """What went wrong, on stderr in every mode."""
+        self.err.print(f"[bold red]error:[/] {escape(text)}", highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def progress(self, total: float, *, unit: str, description: str = "") -> Iterator["Progress"]:
+        """Show how far the work is: a bar on a terminal, a line now and then elsewhere.
+
+        ``total`` is the amount of work, in whatever the caller advances by; ``unit`` names it.
+        """
+        if self.silent:
+            yield Progress(total, unit)
+        elif not self.err.is_terminal:
+            progress = Progress(total, unit, say=self.note, description=description)
+            yield progress
+            progress.say_now()
+        else:
+            with _bar(self.err, unit) as bar:
+                task = bar.add_task(escape(description), total=total, detail="")
+                yield Progress(total, unit, bar=bar, task=task, description=description)
+
+
+@dataclass
+class Progress:
+    """How far one piece of work is. Made by `Console.progress`."""
+
+    total: float
+    unit: str
+    say: Callable[[str], None] | None = None
+    bar: "RichProgress | None" = None
+    task: "TaskID | None" = None
+    description: str = ""
+    done: float = 0.0
+    detail: str = ""
+    started: float = field(default_factory=time.monotonic)
+    said: float = field(default_factory=time.monotonic)
+    unsaid: bool = True
+
+    def advance(self, amount: float, *, description: str | None = None, detail: str = "") -> None:
+        """Some more work is done; ``detail`` is shown behind the count."""
+        self.done += amount
+        self.detail = detail or self.detail
+        self.describe(description)
+        if self.bar is not None and self.task is not None:
+            self.bar.update(self.task, completed=self.done, detail=self.detail)
+        self.unsaid = True
+        if self.say is not None and time.monotonic() - self.said >= LINE_EVERY_SECONDS:
+            self.say_now()
+
+    def describe(self, description: str | None) -> None:
+        """What is being worked on now."""
+        if description is not None and description != self.description:
+            self.description = description
+            if self.bar is not None and self.task is not None:
+                self.bar.update(self.task, description=escape(description))
+
+    def say_now(self) -> None:
+        """Write the plain progress line, unless the last one still holds."""
+        if self.say is not None and self.unsaid and self.done:
+            self.said, self.unsaid = time.monotonic(), False
+            self.say(self.line())
+
+    def line(self) -> str:
+        """The progress as one line of text, with the time left once it can be told."""
+        elapsed = time.monotonic() - self.started
+        left = elapsed * (self.total - self.done) / self.done if self.done else math.nan
+        parts = [f"{self.done:g} of {self.total:g} {self.unit}", self.detail]
+        parts.append(f"{duration(elapsed)} elapsed")
+        if self.done < self.total and math.isfinite(left):
+            parts.append(f"about {duration(left)} left")
+        where = f"{self.description}: " if self.description else ""
+        return where + ", ".join(part for part in parts if part)
+
+
+def duration(seconds: float) -> str:
+    """A length of time for people.
+
+    >>> duration(4.21), duration(75), duration(7300)
+    ('4.2 s', '1 min 15 s', '2 h 1 min')
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def make_console(*, json_output: bool, quiet: bool) -> Console:
+    """The sink for the flags ``--json`` and ``--quiet``; JSON wins, quiet then drops the notes."""
+    return Console("json" if json_output else "quiet" if quiet else "human", silent=quiet)
+
+
+def _rich(*, stderr: bool) -> RichConsole:
+    console = RichConsole(stderr=stderr)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WIDTH_OFF_TERMINAL
+    return console
+
+
+def _bar(console: RichConsole, unit: str) -> "RichProgress":
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TextColumn("[dim]{task.fields[detail]}"),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+def _jsonable(value: Any) -> Any:
+    """The value with NaN and infinity as null: JSON has no words for them."""
+    if isinstance(value, dict):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if hasattr(value, "item") and not isinstance(value, str):  # a numpy number
+        return _jsonable(value.item())
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value

@@ -1,0 +1,331 @@
+"""Options that several verbs share, and how a TOML file fills them in."""
+
+import math
+import tomllib
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from workbench.errors import UsageError, unknown
+
+MODEL, DATA, RUN, OUTPUT = "Model", "Data", "Running", "Output"  # panels of --help
+
+
+class Precision(StrEnum):
+    """What the attacks' gradients are computed in; every success is confirmed in float32."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+def parse_eps(text: str) -> float:
+    """A budget written as a fraction or a number of the 0–1 scale.
+
+    A budget above 1 is returned too: an L2 ball may be that wide. See `refuse_large`.
+
+    >>> parse_eps("8/255") == 8 / 255, parse_eps("0.03")
+    (True, 0.03)
+
+    Raises:
+        UsageError: it is no number, or not above 0.
+    """
+    top, slash, bottom = text.partition("/")
+    try:
+        value = float(top) / (float(bottom) if slash else 1.0)
+    except (ValueError, ZeroDivisionError):
+        raise UsageError(f"--eps {text}: write a fraction such as 8/255, or 0.03.") from None
+    if not (math.isfinite(value) and value > 0):
+        raise UsageError(f"--eps {text}: the budget must be above 0, such as 8/255.")
+    return value
+
+
+def refuse_large(value: float, where: str) -> None:
+    """Refuse an L∞ budget above 1, which moves any image anywhere and is likely meant in 1/255.
+
+    Raises:
+        UsageError: ``value`` is above 1; the message proposes value/255.
+    """
+    if value > 1:
+        hint = f"{value:g}/255" if value <= 255 else "8/255"
+        raise UsageError(
+            f"{where}: images are in [0, 1], so eps is at most 1. Did you mean {hint}?"
+        )
+
+
+def parse_thresholds(text: str) -> tuple[float, ...]:
+    """Thresholds of pixel change such as ``0.01,0.1``: ascending, each above 0 and at most 1.
+
+    Raises:
+        UsageError: one of them is no such number.
+    """
+    try:
+        values = sorted({float(part) for part in text.split(",") if part.strip()})
+    except ValueError:
+        values = []
+    if not values or not all(0 < value <= 1 for value in values):
+        raise UsageError(
+            f"--thresholds {text}: write numbers above 0 and up to 1, such as 0.01,0.1."
+        )
+    return tuple(values)
+
+
+def parse_numbers(text: str | None, flag: str) -> tuple[float, ...] | None:
+    """Comma-separated numbers, one per channel, or None for None.
+
+    Raises:
+        UsageError: one of them is no number.
+    """
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(
+            f"{flag} {text}: write one number per channel, such as 0.5,0.5,0.5."
+        ) from None
+
+
+def apply_config(ctx: typer.Context, path: Path | None) -> Path | None:
+    """Fill in the options of this verb from its table in a TOML file; flags win.
+
+    Raises:
+        UsageError: the file cannot be read, or it has an unknown table or key.
+    """
+    if path is None or ctx.resilient_parsing:
+        return path
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"--config {path}: there is no such file.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {path} is not valid TOML: {error}") from None
+    verb = ctx.info_name or ""
+    verbs = list(getattr(ctx.parent.command, "commands", {})) if ctx.parent else [verb]
+    for table, content in tables.items():
+        if table not in verbs or not isinstance(content, dict):
+            error = unknown("table", table, verbs)
+            raise UsageError(f"{path}: {error} Settings of this verb stand under [{verb}].")
+    if verb not in tables:
+        raise UsageError(f"{path} has no table [{verb}], so it sets nothing here.")
+    names = _names(ctx)
+    settings: dict[str, Any] = {}
+    for key, value in tables[verb].items():
+        if key.replace("-", "_") not in names:
+            raise UsageError(f"{path}, [{verb}]: {unknown('setting', key, names)}")
+        name, many = names[key.replace("-", "_")]
+        settings[name] = _as_given(value, many=many)
+    ctx.default_map = {**(ctx.default_map or {}), **settings}
+    return path
+
+
+def _names(ctx: typer.Context) -> dict[str, tuple[str, bool]]:
+    """Each option as it is written (underscored), to its parameter and whether it repeats."""
+    names: dict[str, tuple[str, bool]] = {}
+    for parameter in ctx.command.params:
+        if parameter.name in {None, "config", "help", "debug"}:
+            continue
+        many = bool(getattr(parameter, "multiple", False)) or parameter.nargs == -1
+        names[str(parameter.name)] = (str(parameter.name), many)
+        for written in getattr(parameter, "opts", []):
+            if written.startswith("--"):
+                names[written[2:].replace("-", "_")] = (str(parameter.name), many)
+    return names
+
+
+def _as_given(value: Any, *, many: bool) -> Any:
+    """A TOML value as the command line would have given it."""
+    if many:
+        return [str(item) for item in (value if isinstance(value, list) else [value])]
+    if isinstance(value, list):
+        return ",".join(str(item) for item in value)
+    return value if isinstance(value, bool) else str(value)
+
+
+Checkpoints = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="CHECKPOINT...",
+        help="Files with weights, or an architecture's name for published weights (timm:resnet18).",
+    ),
+]
+Checkpoint = Annotated[
+    str,
+    typer.Argument(metavar="CHECKPOINT", help="A file with weights, or an architecture's name."),
+]
+
+Arch = Annotated[
+    str | None,
+    typer.Option(
+        "--arch",
+        metavar="NAME",
+        rich_help_panel=MODEL,
+        help="Architecture: a name of `workbench list architectures`, timm:NAME, or "
+        "file.py:function. Checkpoints of our own know theirs.",
+    ),
+]
+Mean = Annotated[
+    str | None,
+    typer.Option(
+        "--mean",
+        metavar="NUMBERS",
+        rich_help_panel=MODEL,
+        help="Per channel: 0.49,0.48,0.45.",
+    ),
+]
+Std = Annotated[
+    str | None,
+    typer.Option("--std", metavar="NUMBERS", rich_help_panel=MODEL, help="Like --mean."),
+]
+InputSize = Annotated[
+    int | None,
+    typer.Option(
+        "--input-size",
+        metavar="PIXELS",
+        min=1,
+        rich_help_panel=MODEL,
+        help="Side that the network wants; images are resized inside the model.",
+    ),
+]
+Channels = Annotated[
+    int | None,
+    typer.Option("--channels", min=1, rich_help_panel=MODEL, help="Channels the network wants."),
+]
+NumClasses = Annotated[
+    int | None,
+    typer.Option("--num-classes", min=2, rich_help_panel=MODEL, help="Classes the network tells."),
+]
+CifarStem = Annotated[
+    bool,
+    typer.Option(
+        "--cifar-stem",
+        rich_help_panel=MODEL,
+        help="torchvision net whose first layers were cut down for small images.",
+    ),
+]
+Bgr = Annotated[
+    bool, typer.Option("--bgr", rich_help_panel=MODEL, help="The network wants channels as BGR.")
+]
+Scale255 = Annotated[
+    bool,
+    typer.Option("--scale255", rich_help_panel=MODEL, help="The network wants 0 to 255."),
+]
+Probabilities = Annotated[
+    bool | None,
+    typer.Option(
+        "--probabilities/--logits",
+        rich_help_panel=MODEL,
+        help="The network ends in a softmax, or does not; found out when not said.",
+    ),
+]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust", rich_help_panel=MODEL, help="Open files that can execute code (torch.export)."
+    ),
+]
+
+Data = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        "-d",
+        metavar="SOURCE",
+        rich_help_panel=DATA,
+        help="A name of `workbench list datasets`, or a path: folder of images by class, IDX, "
+        ".npz, HDF5, CIFAR batches, one image.",
+    ),
+]
+Split = Annotated[
+    str, typer.Option("--split", rich_help_panel=DATA, help="Which part of the data.")
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        "--limit",
+        "-n",
+        min=1,
+        rich_help_panel=DATA,
+        help="At most this many images.",
+    ),
+]
+Classes = Annotated[
+    str | None,
+    typer.Option(
+        "--classes",
+        metavar="LIST",
+        rich_help_panel=DATA,
+        help="Only these: cat,dog or 3,5.",
+    ),
+]
+Label = Annotated[
+    str | None,
+    typer.Option(
+        "--label", metavar="CLASS", rich_help_panel=DATA, help="The class of a single image."
+    ),
+]
+Download = Annotated[
+    bool, typer.Option("--download", rich_help_panel=DATA, help="Fetch the data set if missing.")
+]
+
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, rich_help_panel=RUN, help="Same seed, same result.")
+]
+Device = Annotated[
+    str,
+    typer.Option("--device", rich_help_panel=RUN, help="auto, cpu, cuda, cuda:1, mps."),
+]
+PrecisionOption = Annotated[
+    Precision,
+    typer.Option(
+        "--precision", rich_help_panel=RUN, help="Of gradients; successes are confirmed in float32."
+    ),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option("--batch-size", min=1, rich_help_panel=RUN, help="Images at once; else chosen."),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, rich_help_panel=RUN, help="CPU threads; else torch's choice."),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE.toml",
+        is_eager=True,
+        callback=apply_config,
+        rich_help_panel=RUN,
+        help="Settings from a table named like the verb; flags win.",
+    ),
+]
+Debug = Annotated[
+    bool, typer.Option("--debug", rich_help_panel=RUN, help="Show the traceback of an error.")
+]
+
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="DIR",
+        rich_help_panel=OUTPUT,
+        help="Run directory; the same command resumes in it. Else a new one in runs/.",
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", rich_help_panel=OUTPUT, help="Say what would be done, and stop."),
+]
+Json = Annotated[
+    bool, typer.Option("--json", rich_help_panel=OUTPUT, help="One JSON document on stdout.")
+]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", "-q", rich_help_panel=OUTPUT, help="On stdout only what a script needs next."
+    ),
+]
