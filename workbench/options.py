@@ -106,8 +106,8 @@ def apply_config(ctx: typer.Context, path: Path | None) -> Path | None:
     verbs = list(getattr(ctx.parent.command, "commands", {})) if ctx.parent else [verb]
     for table, content in tables.items():
         if table not in verbs or not isinstance(content, dict):
-            error = unknown("table", table, verbs)
-            raise UsageError(f"{path}: {error} Settings of this verb stand under [{verb}].")
+            what = unknown("table", table, verbs)
+            raise UsageError(f"{path}: {what} Settings of this verb stand under [{verb}].")
     if verb not in tables:
         raise UsageError(f"{path} has no table [{verb}], so it sets nothing here.")
     names = _names(ctx)
