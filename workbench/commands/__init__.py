@@ -1,0 +1,1 @@
+"""One module for each verb; none loads torch before its verb runs."""
