@@ -94,12 +94,16 @@ class Dataset:
         labels: int64 (N,), in 0 … classes - 1.
         classes: how many classes there are; some may have no image here.
         class_names: one name a class, or None where the source does not say.
+        class_keys: one key a class where the source has keys beside names (WordNet ids), or None.
         columns: for each class, the class's index in the larger set it was chosen from
             (`workbench.datasets.classes.select`), or None where nothing was chosen.
+        open_ended: the source does not say how many classes there are; ``classes`` is then the
+            largest label + 1, and a model with more classes fits.
         notices: what the loader decided on its own and a person should know.
 
     Raises:
         UsageError: no images, or labels that do not fit.
+
     """
 
     name: str
@@ -107,15 +111,18 @@ class Dataset:
     labels: NDArray[np.int64]
     classes: int
     class_names: tuple[str, ...] | None = None
+    class_keys: tuple[str, ...] | None = None
     columns: tuple[int, ...] | None = None
+    open_ended: bool = False
     notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_labels(self.name, self.labels, self.pixels.shape[0], self.classes)
-        if self.class_names is not None and len(self.class_names) != self.classes:
-            raise UsageError(
-                f"{self.name}: {len(self.class_names)} class names for {self.classes} classes."
-            )
+        for names in (self.class_names, self.class_keys, self.columns):
+            if names is not None and len(names) != self.classes:
+                raise UsageError(
+                    f"{self.name}: {len(names)} class names for {self.classes} classes."
+                )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -216,7 +223,7 @@ def _canonical(image: PixelArray) -> PixelArray:
 
 def on_grid(values: PixelArray) -> NDArray[np.uint8] | None:
     """The 8-bit image that floats in [0, 1] came from, or None if they are off the grid k/255."""
-    rounded = np.rint(values * np.float32(255))
+    rounded: NDArray[np.float32] = np.rint(values * np.float32(255))
     if np.abs(rounded / np.float32(255) - values).max(initial=0) > GRID_TOLERANCE:
         return None
     return rounded.astype(np.uint8)
