@@ -1,13 +1,14 @@
 """Training that hardens: for now plain training, which every defense is compared with."""
 
+from defenses.steps import learning_rate
 from defenses.training import (
     Batch,
     DivergenceError,
     Epoch,
     Images,
+    Resume,
     channel_statistics,
     evaluate,
-    learning_rate,
     train,
 )
 
@@ -16,6 +17,7 @@ __all__ = [
     "DivergenceError",
     "Epoch",
     "Images",
+    "Resume",
     "channel_statistics",
     "evaluate",
     "learning_rate",

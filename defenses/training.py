@@ -3,18 +3,17 @@
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Optimizer = Literal["sgd", "adam", "adamw"]
-Schedule = Literal["cosine", "step", "constant"]
+from defenses.steps import Optimizer, Schedule, learning_rate, make_optimizer
 
-# Between two looks at the loss a GPU is never waited for; a diverged run loses this many batches.
+# Looking at the loss waits for a GPU, so there it is done seldom; a CPU has nothing to wait for.
 _BATCHES_BETWEEN_LOOKS = 20
 _EVALUATION_BATCH = 512
 
@@ -36,6 +35,17 @@ class DivergenceError(ValueError):
 
 
 @dataclass(frozen=True)
+class Resume:
+    """What training needs, beside the model, to go on after ``epoch`` as if never interrupted.
+
+    ``optimizer`` is the optimizer's own state; it can be saved with `torch.save`.
+    """
+
+    epoch: int
+    optimizer: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Epoch:
     """What one pass over the training images came to.
 
@@ -49,6 +59,7 @@ class Epoch:
         lr: learning rate of the last step.
         images: how many training images were seen.
         seconds: wall time of the pass, validation not included.
+        resume: what `train` takes to go on from here; it holds until the next epoch is asked for.
     """
 
     number: int
@@ -60,6 +71,7 @@ class Epoch:
     lr: float
     images: int
     seconds: float
+    resume: Resume = field(repr=False, compare=False)
 
     @property
     def images_per_second(self) -> float:
@@ -97,12 +109,13 @@ def train(
     device: torch.device | str = "cpu",
     validation: tuple[Images, Tensor] | None = None,
     watch: Callable[[Batch], None] | None = None,
+    resume: Resume | None = None,
 ) -> Iterator[Epoch]:
     """Train a model in place with cross-entropy and yield one `Epoch` after each pass.
 
     Every image is seen once per epoch, in an order drawn from ``(seed, epoch)``. Dropout and other
     draws of the model come from the same pair, and the global generators are left as they were.
-    The same seed gives the same weights on the same machine with the same number of threads.
+    On a CPU the same seed gives the same weights, as long as the number of threads is the same.
     At each yield the model is in eval mode.
 
     Args:
@@ -115,12 +128,14 @@ def train(
         momentum: of SGD, in Nesterov's form; 0 for plain steps. Adam's betas are its defaults.
         weight_decay: an L2 term for ``sgd`` and ``adam``, decoupled for ``adamw``.
         optimizer: ``sgd``, ``adam`` or ``adamw``.
-        schedule: see `learning_rate`.
+        schedule: see `defenses.steps.learning_rate`.
         warmup: epochs over which the rate climbs from 0 to ``lr``.
         seed: of the order of the images and of the model's own draws.
         device: where the model is moved to and trained.
         validation: images and labels to be classified after each pass.
         watch: called now and then within a pass.
+        resume: of the last epoch that was yielded, to go on after it; the model must be as it was
+            then. The result is the same as without the interruption.
 
     Raises:
         ValueError: for settings or labels that cannot be trained with.
@@ -128,14 +143,17 @@ def train(
     """
     _check(images, labels, validation, epochs, batch_size, lr, momentum, weight_decay, warmup)
     device = torch.device(device)
-    learning_rate(0, 1, lr, schedule)
-    stepper = _stepper(model.to(device), optimizer, lr, momentum, weight_decay)
-    if device.type == "cpu":  # convolutions are faster so; benchmarks/speed/training.py shows it
-        model.to(memory_format=torch.channels_last)
+    stepper = make_optimizer(model.to(device), optimizer, lr, momentum, weight_decay)
     batches = len(_order(len(labels), batch_size, seed, 1))
+    between = 1 if device.type == "cpu" else _BATCHES_BETWEEN_LOOKS
+    finished = 0 if resume is None else resume.epoch
+    if resume is not None:
+        stepper.load_state_dict(dict(resume.optimizer))
 
     def rate(step: int) -> float:
         return learning_rate(step, epochs * batches, lr, schedule, warmup * batches)
+
+    rate(0)  # an unknown schedule is told now, not at the first epoch
 
     def steps(number: int) -> Iterator[Batch]:
         totals = _Totals(number, device)
@@ -144,18 +162,18 @@ def train(
                 group["lr"] = rate((number - 1) * batches + i)
             x, y = _fetch(images, labels, rows, device)
             logits = model(x)
-            if number == 1 and i == 0:
+            if number == finished + 1 and i == 0:
                 _check_classes(labels, validation, logits)
             loss = F.cross_entropy(logits, y)
             stepper.zero_grad(set_to_none=True)
             loss.backward()
             stepper.step()
             totals.add(loss.detach(), logits.detach(), y)
-            if (i + 1) % _BATCHES_BETWEEN_LOOKS == 0 or i + 1 == batches:
+            if (i + 1) % between == 0 or i + 1 == batches:
                 yield totals.read()
 
     def run() -> Iterator[Epoch]:
-        for number in range(1, epochs + 1):
+        for number in range(finished + 1, epochs + 1):
             began = time.perf_counter()
             model.train()
             with torch.random.fork_rng(_generators(device)):
@@ -173,9 +191,17 @@ def train(
             )
             if loss is not None and not math.isfinite(loss):
                 raise DivergenceError(_diverged(number, "the validation loss"))
-            last = rate(number * batches - 1)
             yield Epoch(
-                number, epochs, seen.loss, seen.error, loss, error, last, seen.images, seconds
+                number,
+                epochs,
+                seen.loss,
+                seen.error,
+                loss,
+                error,
+                rate(number * batches - 1),
+                seen.images,
+                seconds,
+                Resume(number, stepper.state_dict()),
             )
 
     return run()
@@ -194,27 +220,6 @@ def evaluate(
             totals.add(F.cross_entropy(logits, y), logits, y)
     seen = totals.read()
     return seen.loss, seen.error
-
-
-def learning_rate(
-    step: int, steps: int, peak: float, schedule: Schedule, warmup: float = 0.0
-) -> float:
-    """The learning rate of one step, counted from 0, of ``steps``.
-
-    It climbs linearly over ``warmup`` steps and then follows the schedule over what is left:
-    ``constant``; ``cosine``, half a wave down to 0 (Loshchilov & Hutter 2017, without restarts);
-    ``step``, a tenth from one half on and a hundredth from three quarters on (He et al. 2016).
-    """
-    if step < warmup:
-        return peak * (step + 1) / (math.ceil(warmup) + 1)
-    done = (step - warmup) / max(steps - warmup, 1)
-    if schedule == "constant":
-        return peak
-    if schedule == "cosine":
-        return peak * (1 + math.cos(math.pi * done)) / 2
-    if schedule == "step":
-        return peak * (1.0 if done < 1 / 2 else 0.1 if done < 3 / 4 else 0.01)
-    raise ValueError(f"no schedule {schedule!r}: cosine, step or constant")
 
 
 def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -278,23 +283,6 @@ def _diverged(epoch: int, what: str) -> str:
     )
 
 
-def _stepper(
-    model: nn.Module, name: Optimizer, lr: float, momentum: float, weight_decay: float
-) -> torch.optim.Optimizer:
-    weights = [p for p in model.parameters() if p.requires_grad]
-    if not weights:
-        raise ValueError("nothing to train: no parameter of the model requires a gradient")
-    if name == "sgd":
-        return torch.optim.SGD(
-            weights, lr, momentum=momentum, weight_decay=weight_decay, nesterov=momentum > 0
-        )
-    if name == "adam":
-        return torch.optim.Adam(weights, lr, weight_decay=weight_decay)
-    if name == "adamw":
-        return torch.optim.AdamW(weights, lr, weight_decay=weight_decay)
-    raise ValueError(f"no optimizer {name!r}: sgd, adam or adamw")
-
-
 def _order(count: int, batch_size: int, seed: int, epoch: int) -> list[Tensor]:
     generator = torch.Generator().manual_seed(_mixed(seed, epoch, "order"))
     batches = list(torch.randperm(count, generator=generator).split(batch_size))
@@ -314,10 +302,7 @@ def _fetch(
 ) -> tuple[Tensor, Tensor]:
     if isinstance(images, Tensor):
         rows = rows.to(images.device)
-    x = _unit(images[rows].to(device))
-    if device.type == "cpu":
-        x = x.contiguous(memory_format=torch.channels_last)
-    return x, labels[rows.to(labels.device)].to(device)
+    return _unit(images[rows].to(device)), labels[rows.to(labels.device)].to(device)
 
 
 def _unit(images: Tensor) -> Tensor:
@@ -362,8 +347,9 @@ def _check(
 def _check_classes(
     labels: Tensor, validation: tuple[Images, Tensor] | None, logits: Tensor
 ) -> None:
-    if logits.ndim != 2:
-        raise ValueError(f"the model returns {tuple(logits.shape)}; logits (n, classes) expected")
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        what = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(f"the model returns {what}, not one tensor of logits (n, classes)")
     classes = logits.shape[1]
     for given in (labels, *(() if validation is None else (validation[1],))):
         low, high = int(given.min()), int(given.max())
