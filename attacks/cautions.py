@@ -1,0 +1,80 @@
+"""Reasons to distrust a result, as in the checks of AutoAttack (Croce & Hein 2020).
+
+Each says what set it off, what it means and what to do.
+"""
+
+import torch
+from torch import Tensor
+
+from attacks.attacked import Caution
+from attacks.gradients import Forward
+
+
+def examine_model(forward: Forward, images: Tensor) -> tuple[Caution, ...]:
+    """What two forward passes on a few images tell: a randomised model, or probabilities."""
+    if len(images) == 0:
+        return ()
+    with torch.no_grad():
+        first, second = forward(images), forward(images)
+    found = []
+    if not torch.allclose(first, second, rtol=1e-4, atol=1e-6, equal_nan=True):
+        found.append(
+            Caution(
+                "randomised",
+                "two passes over the same images gave different logits: a single gradient says "
+                "little about a randomised model; average over passes (EOT), or switch it off",
+            )
+        )
+    if _are_probabilities(first):
+        found.append(
+            Caution(
+                "probabilities",
+                "the model returns probabilities, not logits: gradients vanish where it is sure; "
+                "remove the final softmax, or wrap the model with log",
+            )
+        )
+    return tuple(found)
+
+
+def zero_gradients(count: int, images: int) -> Caution:
+    """For images whose gradient was zero everywhere at the first step."""
+    return Caution(
+        "zero-gradient",
+        f"the gradient of {count} of {images} images was zero at the first step: the loss is flat "
+        "or saturated there, and robustness to this attack means nothing; "
+        "try loss=margin or dlr, or a black-box attack",
+    )
+
+
+def earlier_iterate(count: int) -> Caution:
+    """For images that were adversarial on the way and not at the end."""
+    return Caution(
+        "earlier-iterate",
+        f"{count} images were adversarial at an earlier step and not at the last one: "
+        "the step is too large or the loss misleads; use stop=success",
+    )
+
+
+def halved_batch(batch: int) -> Caution:
+    """For a batch that did not fit the memory."""
+    return Caution(
+        "out-of-memory", f"the memory was full: went on with batches of {batch}; results hold"
+    )
+
+
+def unbounded_short(count: int, images: int) -> Caution:
+    """For an attack without a budget that did not reach every image."""
+    return Caution(
+        "unbounded-short",
+        f"an attack without a budget missed {count} of {images} images; any classifier can be "
+        "fooled without a budget, so the attack is at fault: more steps, or another loss",
+    )
+
+
+def _are_probabilities(outputs: Tensor) -> bool:
+    sums = outputs.sum(dim=1)
+    return bool(
+        outputs.shape[1] > 1
+        and (outputs >= 0).all()
+        and torch.allclose(sums, torch.ones_like(sums), atol=1e-3)
+    )

@@ -1,0 +1,133 @@
+"""Signed ascent until the model is sure of a wrong class."""
+
+import dataclasses
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from attacks import cautions, draws
+from attacks.active_set import Climb, Live, check_steps, climb
+from attacks.attacked import Attacked, Ended
+from attacks.draws import Stream
+from attacks.gradients import exact_path
+from attacks.norms import NORMS, check_eps, l2_unit
+from attacks.objectives import Goal, objective_named
+from attacks.spec import unknown
+
+STATIC_IMAGES = 64
+
+
+def sign_ascent(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    targets: Tensor | None = None,
+    seeds: Tensor | None = None,
+    confidence: float = 0.9,
+    steps: int = 1000,
+    step_size: float = 1 / 255,
+    direction: str = "sign",
+    eps: float | None = None,
+    loss: str = "confidence",
+    patience: int = 20,
+    tolerance: float = 1e-4,
+) -> Attacked:
+    """Climb until the top class is wrong and its probability is at least ``confidence``.
+
+    An image may also end in the *random state*: its loss moved by less than ``tolerance`` over
+    ``patience`` steps, and its prediction is the one the model gives most often to 64 images of
+    uniform noise. The model has one answer to anything strange. Success is tested first. Where an
+    image's whole gradient is zero, seeded random signs take its place.
+
+    Args:
+        model: maps images in [0, 1] to logits (N, K).
+        images: float32 (N, C, H, W) in [0, 1].
+        labels: int64 (N,).
+        targets: int64 (N,); then the top class must be the target.
+        seeds: int64 (N,), for the ties.
+        confidence: probability that the model must give its wrong answer, in [0, 1].
+        steps: at most this many.
+        step_size: change of each value in one step, in units of the image range.
+        direction: ``sign`` of the gradient, or the ``normalised`` gradient: scaled so that the
+            root mean square of the step over the image's values is ``step_size``.
+        eps: L∞ budget, or None for none but the image range.
+        loss: what is climbed: ``confidence`` (log-probability of the strongest wrong class),
+            ``ce``, ``margin`` or ``dlr``.
+        patience: steps without movement that suggest the random state.
+        tolerance: how far the loss may move in them, in its own units.
+
+    Raises:
+        ValueError: for settings or tensors that do not fit.
+    """
+    if not 0 <= confidence < 1:
+        raise ValueError(f"confidence={confidence!r} must be in [0, 1)")
+    if direction not in ("sign", "normalised"):
+        raise ValueError(unknown("direction", direction, ("sign", "normalised")))
+    check_steps(steps)
+    check_steps(patience)
+    check_eps(step_size)
+    if eps is not None:
+        check_eps(eps)
+    ball, radius = NORMS["linf"], 1.0 if eps is None else eps
+    rms = images[0].numel() ** 0.5 if len(images) else 1.0
+
+    def remember(live: Live) -> dict[str, Tensor]:
+        recent = live.originals.new_full((len(live), patience), torch.inf)
+        return ball.walls(live.originals, radius) | {"recent": recent}
+
+    def move(live: Live, gradient: Tensor, values: Tensor) -> Tensor:
+        shift = torch.sign(gradient) if direction == "sign" else l2_unit(gradient) * rms
+        flat = (gradient == 0).flatten(1).all(dim=1)
+        if bool(flat.any()):
+            ties = _ties(live)
+            shift = torch.where(flat[:, None, None, None], ties, shift)
+        moved = live.images + step_size * shift
+        return ball.project(moved, live.originals, radius, live.memory)
+
+    how = Climb(
+        objective=objective_named(loss, targeted=targets is not None),
+        move=move,
+        steps=steps,
+        remember=remember,
+        give_up=_random_state(model, patience, tolerance),
+    )
+    attacked = climb(model, images, labels, how, Goal(targets, confidence), seeds)
+    short = int((attacked.ended == int(Ended.OUT_OF_STEPS)).sum())
+    if eps is not None or short == 0:
+        return attacked
+    found = cautions.unbounded_short(short, len(images))
+    return dataclasses.replace(attacked, cautions=(*attacked.cautions, found))
+
+
+def _ties(live: Live) -> Tensor:
+    return draws.signs(live.seeds, live.images.shape[1:], stream=Stream.TIES, step=live.steps)
+
+
+def _random_state(
+    model: nn.Module, patience: int, tolerance: float
+) -> Callable[[Live, Tensor, Tensor], Tensor]:
+    """The test for the random state; the model is asked about static only when needed."""
+    answer: list[Tensor] = []
+
+    def random_state(live: Live, logits: Tensor, values: Tensor) -> Tensor:
+        recent = live.memory["recent"]
+        slot = (live.steps % patience)[:, None]
+        live.memory["recent"] = recent = recent.scatter(1, slot, values[:, None])
+        still = recent.amax(dim=1) - recent.amin(dim=1) < tolerance
+        if not bool(still.any()):
+            return still
+        if not answer:
+            answer.append(_answer_to_static(model, live.images))
+        return still & (logits.argmax(dim=1) == answer[0])
+
+    return random_state
+
+
+def _answer_to_static(model: nn.Module, like: Tensor) -> Tensor:
+    """The class that the model gives most often to 64 seeded images of uniform noise."""
+    numbers = torch.arange(STATIC_IMAGES, device=like.device)
+    static = draws.uniform(draws.image_seeds(0, numbers), like.shape[1:], stream=Stream.STATIC)
+    with torch.no_grad():
+        return exact_path(model)(static).argmax(dim=1).mode().values
