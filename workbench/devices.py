@@ -26,7 +26,7 @@ def resolve_device(name: str, threads: int | None = None) -> "torch.device":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UsageError(
             f"--device {name} cannot be used here: {str(error).splitlines()[0][:160]}\n"

@@ -1,0 +1,140 @@
+"""`workbench attack`: how far must each image move before the model is wrong?"""
+
+from typing import Annotated
+
+import typer
+
+from workbench import options as o
+from workbench.console import make_console
+
+ATTACK = "Attack"
+
+
+def attack(
+    ctx: typer.Context,
+    checkpoints: o.Checkpoints,
+    data: o.Data,
+    attacks: Annotated[
+        list[str],
+        typer.Option(
+            "--attack",
+            "-a",
+            metavar="SPEC",
+            rich_help_panel=ATTACK,
+            help="Such as fgsm, or 'pgd(eps=8/255, steps=20)'; see `workbench list attacks`. "
+            "Repeat for several.",
+        ),
+    ],
+    eps: Annotated[
+        str | None,
+        typer.Option(
+            "--eps",
+            metavar="FRACTION",
+            rich_help_panel=ATTACK,
+            help="Budget, such as 8/255, of every attack that has one.",
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            "--steps", min=1, rich_help_panel=ATTACK, help="Steps of every attack that has them."
+        ),
+    ] = None,
+    targeted: Annotated[
+        str | None,
+        typer.Option(
+            "--targeted",
+            metavar="RULE|CLASS",
+            rich_help_panel=ATTACK,
+            help="Aim at random, least-likely or next, or at one class for all.",
+        ),
+    ] = None,
+    shrink: Annotated[
+        bool,
+        typer.Option(
+            "--shrink",
+            rich_help_panel=ATTACK,
+            help="Move each success back toward its original while it stays one.",
+        ),
+    ] = False,
+    arch: o.Arch = None,
+    mean: o.Mean = None,
+    std: o.Std = None,
+    input_size: o.InputSize = None,
+    channels: o.Channels = None,
+    num_classes: o.NumClasses = None,
+    cifar_stem: o.CifarStem = False,
+    bgr: o.Bgr = False,
+    scale255: o.Scale255 = False,
+    probabilities: o.Probabilities = None,
+    trust: o.Trust = False,
+    split: o.Split = "test",
+    limit: o.Limit = None,
+    classes: o.Classes = None,
+    label: o.Label = None,
+    download: o.Download = False,
+    seed: o.Seed = 0,
+    device: o.Device = "auto",
+    precision: o.PrecisionOption = o.Precision.AUTO,
+    batch_size: o.BatchSize = None,
+    threads: o.Threads = None,
+    shard_size: Annotated[
+        int | None,
+        typer.Option(
+            "--shard-size",
+            min=1,
+            rich_help_panel=o.RUN,
+            help="Images per cell; a kill costs at most one cell. Else chosen by image size.",
+        ),
+    ] = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", rich_help_panel=o.RUN, help="Go on with a model that is near chance."
+        ),
+    ] = False,
+    config: o.Config = None,
+    debug: o.Debug = False,
+    thresholds: Annotated[
+        str,
+        typer.Option(
+            "--thresholds",
+            metavar="LIST",
+            rich_help_panel=o.OUTPUT,
+            help="Count the pixels that changed by more than these shares of their range.",
+        ),
+    ] = "0.01,0.1",
+    save_images: Annotated[
+        int,
+        typer.Option(
+            "--save-images",
+            min=0,
+            rich_help_panel=o.OUTPUT,
+            help="Pictures for each model and attack: original, result, difference.",
+        ),
+    ] = 8,
+    keep_images: Annotated[
+        bool,
+        typer.Option(
+            "--keep-images",
+            rich_help_panel=o.OUTPUT,
+            help="Keep every attacked image in the record, so that `workbench verify` can "
+            "confirm each claim.",
+        ),
+    ] = False,
+    output: o.Output = None,
+    dry_run: o.DryRun = False,
+    json_output: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Attack checkpoints on a data set: a table, a record and pictures.
+
+    Every success is confirmed in float32, as it is and after rounding to 8 bits. Results are kept
+    cell by cell in a run directory; the same command with --output DIR resumes it.
+    """
+    from workbench.attacking import Request, attack_checkpoints
+
+    request = Request.from_options(ctx.params)
+    console = make_console(json_output=json_output, quiet=quiet)
+    if not attack_checkpoints(request, console):
+        raise typer.Exit(1)
