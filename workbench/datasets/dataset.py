@@ -13,6 +13,8 @@ from workbench.errors import UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from benchmarks.suite import Shard
+
 Rows = slice | NDArray[np.int64]
 Ids = NDArray[np.int64]
 PixelArray = NDArray[np.uint8] | NDArray[np.float32]
@@ -143,10 +145,10 @@ class Dataset:
         return DataFacts(self.channels, *self.size, self.classes)
 
     def images(self, rows: Rows) -> "Tensor":
-        """float32 (n, C, H, W) in [0, 1]."""
+        """float32 (n, C, H, W) in [0, 1], a copy."""
         import torch
 
-        pixels = torch.from_numpy(np.ascontiguousarray(self.pixels.read(rows)))
+        pixels = torch.tensor(self.pixels.read(rows))
         images = pixels.permute(0, 3, 1, 2).contiguous()
         return images.float().div_(255) if images.dtype == torch.uint8 else images
 
@@ -157,6 +159,13 @@ class Dataset:
         be paired by it. Two identical images share an id.
         """
         return self.pixels.ids(rows)
+
+    def shard(self, start: int, stop: int) -> "Shard":
+        """Return the examples from ``start`` up to ``stop``, exclusive, as the runner takes them."""
+        from benchmarks.suite import Shard
+
+        rows = slice(start, stop)
+        return Shard(self.ids(rows), self.images(rows), self.labels[rows])
 
     @cached_property
     def digest(self) -> str:
