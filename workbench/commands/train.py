@@ -1,0 +1,158 @@
+"""`workbench train`: a checkpoint that can be attacked without any flags."""
+
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from workbench import options as o
+from workbench.console import make_console
+
+TRAINING = "Training"
+
+
+class Optimizer(StrEnum):
+    """What takes the steps."""
+
+    SGD = "sgd"
+    ADAM = "adam"
+    ADAMW = "adamw"
+
+
+class Schedule(StrEnum):
+    """How the learning rate falls."""
+
+    COSINE = "cosine"
+    STEP = "step"
+    CONSTANT = "constant"
+
+
+def train(
+    ctx: typer.Context,
+    arch: Annotated[
+        str,
+        typer.Argument(
+            metavar="ARCH",
+            help="A name of `workbench list architectures`, with settings if you like: "
+            "'mlp(width=100)', timm:NAME, file.py:function.",
+        ),
+    ],
+    data: o.Data,
+    epochs: Annotated[
+        int,
+        typer.Option(
+            "--epochs", min=1, rich_help_panel=TRAINING, help="Passes over the training images."
+        ),
+    ] = 10,
+    batch_size: Annotated[
+        int,
+        typer.Option("--batch-size", min=1, rich_help_panel=TRAINING, help="Images per step."),
+    ] = 128,
+    optimizer: Annotated[
+        Optimizer,
+        typer.Option("--optimizer", rich_help_panel=TRAINING, help="SGD has Nesterov's momentum."),
+    ] = Optimizer.SGD,
+    lr: Annotated[
+        float | None,
+        typer.Option(
+            "--lr",
+            rich_help_panel=TRAINING,
+            help="Peak learning rate; else 0.1 for sgd and 0.001 for adam and adamw.",
+        ),
+    ] = None,
+    momentum: Annotated[
+        float,
+        typer.Option("--momentum", min=0, max=0.999, rich_help_panel=TRAINING, help="Of sgd."),
+    ] = 0.9,
+    weight_decay: Annotated[
+        float,
+        typer.Option(
+            "--weight-decay",
+            min=0,
+            rich_help_panel=TRAINING,
+            help="An L2 term; decoupled from the gradient for adamw.",
+        ),
+    ] = 5e-4,
+    schedule: Annotated[
+        Schedule,
+        typer.Option(
+            "--schedule",
+            rich_help_panel=TRAINING,
+            help="Of the learning rate: cosine to 0; step: a tenth at 1/2 and again at 3/4.",
+        ),
+    ] = Schedule.COSINE,
+    warmup: Annotated[
+        float,
+        typer.Option(
+            "--warmup", min=0, rich_help_panel=TRAINING, help="Epochs of climbing to the peak."
+        ),
+    ] = 0.0,
+    hold_out: Annotated[
+        float,
+        typer.Option(
+            "--hold-out",
+            min=0,
+            max=0.9,
+            metavar="SHARE",
+            rich_help_panel=TRAINING,
+            help="Training images kept aside to choose the best epoch; the test images choose "
+            "nothing. 0 keeps the last epoch.",
+        ),
+    ] = 0.1,
+    input_size: o.InputSize = None,
+    cifar_stem: Annotated[
+        bool,
+        typer.Option(
+            "--cifar-stem",
+            rich_help_panel=o.MODEL,
+            help="Cut the first layers of a torchvision residual or dense net down for small "
+            "images.",
+        ),
+    ] = False,
+    limit: o.Limit = None,
+    classes: o.Classes = None,
+    download: o.Download = False,
+    seed: o.Seed = 0,
+    device: o.Device = "auto",
+    threads: o.Threads = None,
+    config: o.Config = None,
+    debug: o.Debug = False,
+    output: o.Output = None,
+    dry_run: o.DryRun = False,
+    json_output: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Train a network on clean images and keep a checkpoint that knows its own preprocessing.
+
+    The run directory gets model.safetensors (the best epoch on the held-out images),
+    last.safetensors and history.jsonl. Ctrl-C keeps what is good; the same command with
+    --output DIR goes on from there and ends as if it had never been interrupted.
+    """
+    from workbench.training import Request, train_checkpoint
+
+    request = Request(
+        arch=arch,
+        data=data,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        optimizer=optimizer.value,
+        schedule=schedule.value,
+        warmup=warmup,
+        hold_out=hold_out,
+        cifar_stem=cifar_stem,
+        input_size=input_size,
+        limit=limit,
+        classes=classes,
+        download=download,
+        seed=seed,
+        device=device,
+        threads=threads,
+        output=output,
+        dry_run=dry_run,
+        arguments=tuple(sys.argv[1:]),
+    )
+    train_checkpoint(request, make_console(json_output=json_output, quiet=quiet))

@@ -1,0 +1,209 @@
+"""What `workbench train` does, from the request to checkpoints, a history and a table."""
+
+import dataclasses
+import io
+import json
+import math
+from typing import Any
+
+import torch
+
+from benchmarks.intervals import wilson
+from defenses import Epoch, Resume, evaluate, train
+from workbench.console import Console
+from workbench.devices import resolve_device
+from workbench.errors import Interrupted, UsageError
+from workbench.models import Classifier, save_checkpoint
+from workbench.run_directory import RunDirectory, open_run, write_atomically
+from workbench.training_plan import (
+    Request,
+    Task,
+    config,
+    labels,
+    load_task,
+    make_model,
+    metadata,
+    readable,
+)
+from workbench.training_view import BEST, best_epoch, line, show, watcher
+
+LAST, STATE = "last.safetensors", "state.pt"
+HISTORY, RESULTS = "history.jsonl", "results.json"
+
+
+def train_checkpoint(request: Request, console: Console) -> None:
+    """Train a network, keep the best and the last epoch in a run directory, and show how it went.
+
+    Raises:
+        UsageError: for settings, data or an output directory that cannot be used.
+        DivergenceError: the training diverged; what was kept is said.
+        Interrupted: Ctrl-C; says what was kept and how to go on.
+    """
+    if not (math.isfinite(request.rate) and request.rate > 0):
+        raise UsageError(f"--lr {request.rate:g}: the learning rate must be above 0.")
+    device = resolve_device(request.device, request.threads)
+    task = load_task(request, console)
+    model = make_model(request, task)
+    count = sum(weight.numel() for weight in model.parameters())
+    console.note(
+        f"{request.arch} with {count:,} weights on {device}; {len(task.fitted):,} images of "
+        f"{request.data}" + (f", {len(task.held_out):,} held out" if task.held_out else "")
+    )
+    if request.dry_run:
+        console.document({"dry_run": True, "config": config(request, task), "weights": count})
+        return
+    with open_run(
+        request.output,
+        verb="train",
+        name=request.arch,
+        config=config(request, task),
+        arguments=request.arguments,
+    ) as run:
+        results = run.path / RESULTS
+        if results.exists():
+            console.note(f"{run.path} is finished; nothing to train.")
+            (run.path / STATE).unlink(missing_ok=True)
+            show(json.loads(results.read_text(encoding="utf-8")), run.path, console)
+            return
+        history = _train(request, task, model, device, run, console)
+        result = _result(request, task, model, history, run, device)
+        write_atomically(results, (json.dumps(result, indent=2) + "\n").encode())
+        (run.path / STATE).unlink(missing_ok=True)
+        show(result, run.path, console)
+
+
+def _train(
+    request: Request,
+    task: Task,
+    model: Classifier,
+    device: torch.device,
+    run: RunDirectory,
+    console: Console,
+) -> list[dict[str, Any]]:
+    """Train, or go on training, and keep what is good after each epoch; returns the history."""
+    history, resume = _taken_up(run, model)
+    validation = None
+    if task.held_out is not None:
+        validation = (readable(task.held_out, device), labels(task.held_out))
+    total = (request.epochs - len(history)) * len(task.fitted)
+    try:
+        with console.progress(total, unit="images", description="training") as progress:
+            watch = watcher(progress.advance, request.epochs)
+            epochs = train(
+                model,
+                readable(task.fitted, device),
+                labels(task.fitted),
+                epochs=request.epochs,
+                batch_size=request.batch_size,
+                lr=request.rate,
+                momentum=request.momentum,
+                weight_decay=request.weight_decay,
+                optimizer=request.optimizer,
+                schedule=request.schedule,
+                warmup=request.warmup,
+                seed=request.seed,
+                device=device,
+                validation=validation,
+                watch=watch,
+                resume=resume,
+            )
+            for epoch in epochs:
+                history.append(_entry(epoch))
+                _keep(request, task, model, epoch, history, run)
+                console.note(line(history[-1]))
+    except KeyboardInterrupt:
+        raise Interrupted(f"Interrupted {_kept(history, run)}\nGo on with: {run.command}") from None
+    except ValueError as error:
+        raise UsageError(f"{error}\nStopped {_kept(history, run)}") from error
+    return history
+
+
+def _taken_up(run: RunDirectory, model: Classifier) -> tuple[list[dict[str, Any]], Resume | None]:
+    """Load the state that an interrupted run left into the model; the epochs so far, and how on."""
+    file = run.path / STATE
+    if not file.exists():
+        return [], None
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        model.network.load_state_dict(state["weights"])
+        return list(state["history"]), Resume(state["epoch"], state["optimizer"])
+    # torch reports a damaged file with whatever its unpickler or zip reader stumbled on
+    except Exception as error:
+        raise UsageError(
+            f"{file} is damaged; delete it to train from the start, or choose another --output."
+        ) from error
+
+
+def _keep(
+    request: Request,
+    task: Task,
+    model: Classifier,
+    epoch: Epoch,
+    history: list[dict[str, Any]],
+    run: RunDirectory,
+) -> None:
+    """Write the last and, if it is, the best checkpoint; then the state that builds on them."""
+    described = metadata(request, task, model, history[-1])
+    save_checkpoint(run.path / LAST, model.network, described)
+    if best_epoch(history) == len(history):
+        save_checkpoint(run.path / BEST, model.network, described)
+    if epoch.number < epoch.epochs:
+        buffer = io.BytesIO()
+        state = {
+            "epoch": epoch.number,
+            "weights": model.network.state_dict(),
+            "optimizer": epoch.resume.optimizer,
+            "history": history,
+        }
+        torch.save(state, buffer)
+        write_atomically(run.path / STATE, buffer.getvalue())
+    lines = "".join(json.dumps(entry) + "\n" for entry in history)
+    write_atomically(run.path / HISTORY, lines.encode())
+
+
+def _result(
+    request: Request,
+    task: Task,
+    model: Classifier,
+    history: list[dict[str, Any]],
+    run: RunDirectory,
+    device: torch.device,
+) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    best = history[best_epoch(history) - 1]
+    model.network.load_state_dict(load_file(run.path / BEST))
+    result = {
+        "arch": request.arch,
+        "data": request.data,
+        "best_epoch": best["epoch"],
+        "training_images": len(task.fitted),
+        "validation_images": len(task.held_out) if task.held_out else 0,
+        "validation_error": best["validation_error"],
+        "test_images": 0,
+        "test_error": None,
+        "test_error_interval": None,
+        "seconds": sum(entry["seconds"] for entry in history),
+        "history": history,
+    }
+    if task.test is not None:
+        _, error = evaluate(
+            model.to(device), readable(task.test, device), labels(task.test), device=device
+        )
+        wrong = round(error * len(task.test))
+        result["test_images"] = len(task.test)
+        result["test_error"] = error
+        result["test_error_interval"] = wilson(wrong, len(task.test)).tolist()
+    return result
+
+
+def _entry(epoch: Epoch) -> dict[str, Any]:
+    fields = {item.name for item in dataclasses.fields(epoch)} - {"number", "epochs", "resume"}
+    values = {name: getattr(epoch, name) for name in sorted(fields)}
+    return {"epoch": epoch.number, **values, "images_per_second": epoch.images_per_second}
+
+
+def _kept(history: list[dict[str, Any]], run: RunDirectory) -> str:
+    if not history:
+        return "before the first epoch was finished; there is no checkpoint yet."
+    return f"after epoch {len(history)}; the best so far is kept in {run.path / BEST}."

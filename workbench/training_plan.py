@@ -1,0 +1,217 @@
+"""What is trained on what: the request, the data in their three parts, the untrained model."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import workbench
+from defenses import Images, channel_statistics
+from workbench.console import Console
+from workbench.datasets import Dataset, load_dataset
+from workbench.datasets.dataset import balanced_rows
+from workbench.errors import UsageError
+from workbench.models import CheckpointMetadata, Classifier, build
+
+_READ_AT_ONCE = 4096
+_IN_MEMORY = 4 * 2**30  # bytes of pixels up to which the data are read once, not at each epoch
+_RATES = {"sgd": 0.1, "adam": 0.001, "adamw": 0.001}  # He et al. 2016; Kingma & Ba 2015
+
+
+@dataclass(frozen=True)
+class Request:
+    """A training run as it was asked for; every field is an option of `workbench train`."""
+
+    arch: str
+    data: str
+    epochs: int
+    batch_size: int
+    lr: float | None
+    momentum: float
+    weight_decay: float
+    optimizer: Literal["sgd", "adam", "adamw"]
+    schedule: Literal["cosine", "step", "constant"]
+    warmup: float
+    hold_out: float
+    cifar_stem: bool
+    input_size: int | None
+    limit: int | None
+    classes: str | None
+    download: bool
+    seed: int
+    device: str
+    threads: int | None
+    output: Path | None
+    dry_run: bool
+    arguments: tuple[str, ...]
+
+    @property
+    def rate(self) -> float:
+        """The peak learning rate, the optimizer's usual one unless it was given."""
+        return _RATES[self.optimizer] if self.lr is None else self.lr
+
+
+@dataclass(frozen=True)
+class Task:
+    """The data of a run: what is trained on, what chooses the best epoch, what has the last word.
+
+    Attributes:
+        fitted: the training images.
+        held_out: images of the training split kept out of the training, or None.
+        test: images of the test split, or None where there is no split of its own.
+    """
+
+    fitted: Dataset
+    held_out: Dataset | None
+    test: Dataset | None
+
+    @cached_property
+    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of the training images, one value a channel."""
+        return channel_statistics(OnDemand(self.fitted))
+
+
+def load_task(request: Request, console: Console) -> Task:
+    """Read the data, set some of the training images aside, and find a test split of its own."""
+    load = partial(load_dataset, request.data, classes=request.classes, download=request.download)
+    whole = load(split="train").take(request.limit, request.seed)
+    for notice in whole.notices:
+        console.note(notice)
+    kept = round(len(whole) * request.hold_out)
+    aside = balanced_rows(whole.labels, kept, request.seed) if kept else np.arange(0)
+    rest = np.setdiff1d(np.arange(len(whole)), aside)
+    if not len(rest):
+        raise UsageError(f"--hold-out {request.hold_out:g} leaves no image to train on.")
+    held_out = whole.subset(aside) if kept else None
+    try:
+        test = load(split="test")
+    except (UsageError, OSError):  # no test split: the held-out images must do
+        return Task(whole.subset(rest), held_out, None)
+    test = test.take(request.limit, request.seed)
+    known = float(np.isin(test.ids(), whole.ids()).mean())
+    shapes = [(data.channels, data.size) for data in (whole, test)]
+    if known == 1 or shapes[0] != shapes[1] or test.classes > whole.classes:
+        why = "holds the same images" if known == 1 else "has other shapes or more classes"
+        console.note(f"The test split of {request.data} {why}, so no test error is given.")
+        return Task(whole.subset(rest), held_out, None)
+    if known > 0.01:
+        console.warn(f"{known:.1%} of the test images of {request.data} are training images too.")
+    return Task(whole.subset(rest), held_out, test)
+
+
+def make_model(request: Request, task: Task) -> Classifier:
+    """The untrained network behind its normalisation, its weights drawn from the seed."""
+    facts = task.fitted.facts
+    size = (request.input_size,) * 2 if request.input_size else (facts.height, facts.width)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(request.seed)
+        network = build(
+            request.arch,
+            channels=facts.channels,
+            classes=facts.classes,
+            input_size=size,
+            cifar_stem=request.cifar_stem,
+        )
+    mean, std = task.statistics
+    return Classifier(
+        network,
+        channels=facts.channels,
+        classes=facts.classes,
+        mean=mean,
+        std=std,
+        input_size=size if request.input_size else None,
+        class_names=task.fitted.class_names,
+    )
+
+
+def metadata(
+    request: Request, task: Task, model: Classifier, entry: dict[str, Any]
+) -> CheckpointMetadata:
+    """What the checkpoint of one epoch says of itself; equal trainings give equal words."""
+    import torchvision
+
+    facts = task.fitted.facts
+    timings = {"seconds", "images_per_second"}
+    return CheckpointMetadata(
+        arch=request.arch,
+        channels=facts.channels,
+        classes=facts.classes,
+        input_size=model.input_size or (facts.height, facts.width),
+        mean=model.mean,
+        std=model.std,
+        class_names=model.class_names,
+        cifar_stem=request.cifar_stem,
+        data={"name": request.data, "split": "train", "digest": task.fitted.digest},
+        seed=request.seed,
+        versions={
+            "workbench": workbench.__version__,
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+        },
+        training={
+            **settings(request),
+            **{name: value for name, value in entry.items() if name not in timings},
+        },
+    )
+
+
+def settings(request: Request) -> dict[str, Any]:
+    """How the weights were moved."""
+    return {
+        "epochs": request.epochs,
+        "batch_size": request.batch_size,
+        "lr": request.rate,
+        "momentum": request.momentum,
+        "weight_decay": request.weight_decay,
+        "optimizer": request.optimizer,
+        "schedule": request.schedule,
+        "warmup": request.warmup,
+        "hold_out": request.hold_out,
+    }
+
+
+def config(request: Request, task: Task) -> dict[str, Any]:
+    """Everything that decides the weights, for the run directory to compare."""
+    return {
+        "arch": request.arch,
+        "data": request.data,
+        "data_digest": task.fitted.digest,
+        "seed": request.seed,
+        "cifar_stem": request.cifar_stem,
+        "input_size": request.input_size,
+        "limit": request.limit,
+        "classes": request.classes,
+        **settings(request),
+    }
+
+
+class OnDemand:
+    """Images that are read from the data set whenever a batch asks for them."""
+
+    def __init__(self, data: Dataset) -> None:
+        self._data = data
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __getitem__(self, rows: Tensor, /) -> Tensor:
+        return self._data.images(rows.cpu().numpy())
+
+
+def readable(data: Dataset, device: torch.device) -> Images:
+    """The images on the device, as the bytes they are; read on demand if they are too many."""
+    if math.prod(data.pixels.shape) > _IN_MEMORY:
+        return OnDemand(data)
+    starts = range(0, len(data), _READ_AT_ONCE)
+    parts = [data.pixels.read(slice(start, start + _READ_AT_ONCE)) for start in starts]
+    return torch.from_numpy(np.concatenate(parts)).permute(0, 3, 1, 2).contiguous().to(device)
+
+
+def labels(data: Dataset) -> Tensor:
+    """Int64 (N,)."""
+    return torch.from_numpy(data.labels)
