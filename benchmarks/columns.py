@@ -1,0 +1,85 @@
+"""What is recorded of every image: the columns of a cell and of the record.
+
+A value that was not measured is the column's fill: 255 for uint8, -1 for integers, NaN for
+floats. Truth values are uint8, 0 or 1. Floats are float32.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+"""A numeric array of the dtype that its column names."""
+
+CLEAN: Mapping[str, str] = {
+    "label": "i4",
+    "prediction": "i4",
+    "confidence": "f4",
+    "right": "u1",
+    "least_likely": "i4",
+}
+"""The clean pass: the model's prediction on the untouched image, in float32.
+
+``confidence`` is the softmax probability of the predicted class; ``least_likely`` the wrong class
+with the lowest logit.
+"""
+
+ATTACK: Mapping[str, str] = {
+    "attacked": "u1",
+    "success": "u1",
+    "success_8bit": "u1",
+    "misclassified": "u1",
+    "misclassified_8bit": "u1",
+    "ended": "u1",
+    "target": "i4",
+    "prediction": "i4",
+    "confidence": "f4",
+    "prediction_8bit": "i4",
+    "confidence_8bit": "f4",
+    "steps": "i4",
+    "forwards": "i4",
+    "backwards": "i4",
+    "average_pixel_change": "f4",
+    "unshrunk_pixel_change": "f4",
+    "pixels_over_threshold": "i4",
+    "l0": "i4",
+    "l2": "f4",
+    "linf": "f4",
+}
+"""An attack, re-evaluated in float32 on the result as float and after rounding to 8 bits (_8bit).
+
+``attacked`` is 1 where the attack was given the image: those that are right when clean and, under
+one target for all, do not have it as their label. ``success`` is the attack's goal,
+``misclassified`` any wrong class. ``ended`` has the values of `attacks.attacked.Ended`. ``target``
+is -1 for untargeted attacks. ``unshrunk_pixel_change`` is the average pixel change before
+`attacks.shrink` moved the image back, where it did. ``pixels_over_threshold`` has one value per
+threshold.
+
+An image that was not attacked stands unchanged, with its clean prediction, no steps and no change;
+its 8-bit columns and ``target`` are not measured, and ``ended`` is 0 (already wrong) where it was
+wrong and not measured otherwise.
+"""
+
+FILLS = {"u": 255, "i": -1, "f": float("nan")}
+"""What a value that was not measured is, by the kind of its dtype."""
+
+
+def fill(column_type: str) -> float:
+    """The fill of a column type such as ``"u1"``."""
+    return FILLS[column_type[0]]
+
+
+def empty_rows(columns: Mapping[str, str], count: int, thresholds: int = 0) -> NDArray[np.void]:
+    """A structured array (count,) with every value at its fill."""
+    dtype = np.dtype(
+        [
+            (name, "<" + kind, (thresholds,) if name == "pixels_over_threshold" else ())
+            for name, kind in columns.items()
+        ]
+    )
+    rows = np.empty(count, dtype)
+    for name, kind in columns.items():
+        rows[name] = fill(kind)
+    return rows

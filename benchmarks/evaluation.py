@@ -1,0 +1,63 @@
+"""The float32 forward that every claim rests on."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from attacks.execution import Execution
+from attacks.gradients import exact_path, frozen
+
+
+def float32_logits(
+    model: nn.Module,
+    images: Tensor,
+    batch_size: int | None = None,
+    halved: Callable[[int], None] | None = None,
+) -> Tensor:
+    """The model's logits in evaluation mode and full float32: float32 (N, K).
+
+    Autocast and TF32 are off, and the model is left as it was. If memory runs out, the batch is
+    halved until it fits.
+
+    Args:
+        model: maps images to logits; on the device of ``images``.
+        images: float32 (N, C, H, W) in [0, 1], N at least 1.
+        batch_size: images per forward; None to choose by image size.
+        halved: told the new batch size when memory ran out.
+
+    Raises:
+        ValueError: if the model does not return logits (N, K).
+        torch.OutOfMemoryError: if not even one image fits.
+    """
+    size = Execution(batch_size=batch_size).batch(images)
+    with frozen(model), torch.no_grad(), _full_float32(images.device):
+        forward = exact_path(model)
+        while True:
+            try:
+                return torch.cat([forward(batch) for batch in images.split(size)])
+            except torch.OutOfMemoryError:
+                if size == 1:
+                    raise
+                size = -(-size // 2)
+                torch.cuda.empty_cache()
+                if halved is not None:
+                    halved(size)
+
+
+@contextmanager
+def _full_float32(device: torch.device) -> Iterator[None]:
+    """No autocast, no TF32: torch lets convolutions round to TF32 on GPUs unless told."""
+    with torch.autocast(device.type, enabled=False):
+        if device.type != "cuda":
+            yield
+            return
+        matmul = torch.backends.cuda.matmul.allow_tf32
+        convolution = torch.backends.cudnn.allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        try:
+            yield
+        finally:
+            torch.backends.cuda.matmul.allow_tf32 = matmul
+            torch.backends.cudnn.allow_tf32 = convolution

@@ -1,0 +1,301 @@
+"""One cell: the clean pass of a model over a shard, or an attack with everything measured of it."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from attacks.attacked import Attacked, Caution, Ended
+from attacks.draws import image_seeds, wrong_classes
+from attacks.execution import Execution, engine
+from benchmarks import columns, metrics
+from benchmarks.cells import CellResult, KeptImages
+from benchmarks.evaluation import float32_logits
+from benchmarks.suite import Cell, Condition, Plan, Shard
+
+_RANGE_SLACK = 1e-6  # rounding may leave -2.98e-8; more than that is a fault of the attack
+_REPEATED = 32  # images that are shown to the model twice, to see whether it answers the same
+_SAME = 1e-3  # relative; reordered float32 sums on a GPU differ by less
+
+
+def clean_cell(plan: Plan, model: nn.Module, shard: Shard) -> CellResult:
+    """The model's float32 predictions on a shard's untouched images.
+
+    Raises:
+        ValueError: if the model's logits are unusable or a label is not one of its classes.
+    """
+    images, labels = _on_device(plan, shard)
+    notes = _Notes()
+    began = time.perf_counter()
+    logits = float32_logits(model, images, plan.batch_size, notes.halved)
+    _refuse_nonfinite(logits, "clean images")
+    classes = logits.shape[1]
+    outside = (labels < 0) | (labels >= classes)
+    if outside.any():
+        raise ValueError(
+            f"label {int(labels[outside][0])} is not one of the model's {classes} classes "
+            f"(0 to {classes - 1})"
+        )
+    _look_for_trouble(model, images, logits, plan.batch_size, notes)
+    confidence, _ = torch.softmax(logits, dim=1).max(dim=1)
+    others = logits.scatter(1, labels[:, None], float("inf"))
+    rows = columns.empty_rows(columns.CLEAN, len(images))
+    rows["label"] = _numpy(labels)
+    rows["prediction"] = _numpy(logits.argmax(dim=1))
+    rows["confidence"] = _numpy(confidence)
+    rows["right"] = rows["prediction"] == rows["label"]
+    rows["least_likely"] = _numpy(others.argmin(dim=1)) if classes > 1 else -1
+    seconds = {"evaluation": time.perf_counter() - began}
+    return CellResult(rows, cautions=notes.cautions, seconds=seconds)
+
+
+def attack_cell(
+    plan: Plan, cell: Cell, model: nn.Module, shard: Shard, clean: CellResult
+) -> CellResult:
+    """Attack the images of a shard that the model has right, and measure every result anew.
+
+    Success is never the attack's word: each result is given to the model once more in float32, as
+    it is and after rounding to 8 bits.
+
+    Raises:
+        ValueError: if the attack returns something that is not images in [0, 1], or the model
+            answers it with logits that are not finite.
+    """
+    if clean.rows is None or cell.condition is None:
+        raise ValueError("an attack cell needs a condition and the shard's clean pass")
+    condition = plan.conditions[cell.condition]
+    images, labels = _on_device(plan, shard)
+    given = clean.rows["right"] == 1
+    if isinstance(condition.target, int):
+        given &= clean.rows["label"] != condition.target
+    rows = _untouched(clean.rows, given, len(plan.thresholds))
+    if not given.any():
+        return CellResult(rows, seconds={"attack": 0.0, "evaluation": 0.0})
+    chosen = torch.from_numpy(np.flatnonzero(given)).to(images.device)
+    originals, labels = images[chosen], labels[chosen]
+    seeds = image_seeds(condition.seed, torch.from_numpy(shard.ids).to(images.device)[chosen])
+    notes = _Notes()
+
+    began = time.perf_counter()
+    targets = _targets(plan, condition, model, originals, labels, seeds, clean.rows[given])
+    with engine(precision=plan.precision, batch_size=plan.batch_size):
+        # Copies: an attack that writes into its arguments must not change what is measured.
+        attacked = condition.attack(
+            model, originals.clone(), labels.clone(), targets=targets, seeds=seeds
+        )
+    results = _checked(attacked, originals)
+    attack_seconds = time.perf_counter() - began
+
+    began = time.perf_counter()
+    _evaluate(rows, given, plan, model, originals, labels, attacked, results, notes)
+    notes.add(*attacked.cautions)
+    seconds = {"attack": attack_seconds, "evaluation": time.perf_counter() - began}
+    return CellResult(
+        rows,
+        cautions=notes.cautions,
+        confidence=float(attacked.goal.confidence),
+        seconds=seconds,
+        images=_kept(plan, cell, given, originals, results),
+    )
+
+
+@dataclass
+class _Notes:
+    """Cautions as they come up, at most one of each code and wording."""
+
+    _found: dict[tuple[str, str], Caution] = field(default_factory=dict)
+
+    @property
+    def cautions(self) -> tuple[Caution, ...]:
+        return tuple(self._found.values())
+
+    def add(self, *cautions: Caution) -> None:
+        for caution in cautions:
+            self._found.setdefault((caution.code, caution.message), caution)
+
+    def halved(self, size: int) -> None:
+        text = f"Memory ran out while evaluating; it went on with {size} images per pass."
+        self.add(Caution("out-of-memory", text))
+
+
+def _on_device(plan: Plan, shard: Shard) -> tuple[Tensor, Tensor]:
+    labels = torch.from_numpy(np.asarray(shard.labels, np.int64))
+    return shard.images.to(plan.device), labels.to(plan.device)
+
+
+def _untouched(
+    clean: NDArray[np.void], given: NDArray[np.bool_], thresholds: int
+) -> NDArray[np.void]:
+    """The rows of a shard as if no attack had been run."""
+    rows = columns.empty_rows(columns.ATTACK, len(clean), thresholds)
+    wrong = clean["right"] == 0
+    rows["attacked"] = given
+    rows["misclassified"] = wrong
+    rows["ended"][wrong] = Ended.ALREADY_WRONG
+    for name in ("prediction", "confidence"):
+        rows[name] = clean[name]
+    for name in ("success", "steps", "forwards", "backwards", "average_pixel_change"):
+        rows[name] = 0
+    for name in ("pixels_over_threshold", "l0", "l2", "linf"):
+        rows[name] = 0
+    return rows
+
+
+def _targets(
+    plan: Plan,
+    condition: Condition,
+    model: nn.Module,
+    originals: Tensor,
+    labels: Tensor,
+    seeds: Tensor,
+    clean: NDArray[np.void],
+) -> Tensor | None:
+    if condition.target is None:
+        return None
+    if condition.target == "least-likely":
+        targets = torch.from_numpy(clean["least_likely"].astype(np.int64)).to(labels.device)
+        if (targets < 0).any():
+            raise ValueError("the model has one class: there is no wrong one to aim at")
+        return targets
+    classes = float32_logits(model, originals[:1], plan.batch_size).shape[1]
+    if condition.target == "random":
+        return wrong_classes(seeds, labels, classes)
+    if classes < 2:
+        raise ValueError("the model has one class: there is no wrong one to aim at")
+    if condition.target == "next":
+        return (labels + 1) % classes
+    target = int(condition.target)
+    if target >= classes:
+        raise ValueError(f"target {target} is not one of the model's {classes} classes")
+    return torch.full_like(labels, target)
+
+
+def _checked(attacked: Attacked, originals: Tensor) -> Tensor:
+    """The attack's images if they are images, clamped where rounding left [0, 1]."""
+    images = attacked.images.detach()
+    if images.shape != originals.shape:
+        raise ValueError(
+            f"the attack returned shape {tuple(images.shape)} for images of shape "
+            f"{tuple(originals.shape)}"
+        )
+    images = images.to(device=originals.device, dtype=torch.float32)
+    if not torch.isfinite(images).all():
+        raise ValueError("the attack returned images with values that are not finite")
+    low, high = float(images.min()), float(images.max())
+    if low < -_RANGE_SLACK or high > 1 + _RANGE_SLACK:
+        raise ValueError(f"the attack returned values from {low:g} to {high:g}, outside [0, 1]")
+    for name in ("steps", "forwards", "backwards", "ended"):
+        if getattr(attacked, name).shape != (len(originals),):
+            raise ValueError(f"the attack's {name} do not have one value per image")
+    return images.clamp(0, 1)
+
+
+def _evaluate(
+    rows: NDArray[np.void],
+    given: NDArray[np.bool_],
+    plan: Plan,
+    model: nn.Module,
+    originals: Tensor,
+    labels: Tensor,
+    attacked: Attacked,
+    results: Tensor,
+    notes: _Notes,
+) -> None:
+    """Write what became of the attacked images into their rows."""
+    found: dict[str, Tensor] = {}
+    for suffix, shown in (("", results), ("_8bit", metrics.rounded8(results))):
+        logits = float32_logits(model, shown, plan.batch_size, notes.halved)
+        _refuse_nonfinite(logits, "attacked images")
+        predicted = logits.argmax(dim=1)
+        found["success" + suffix] = attacked.goal.met(logits, labels)
+        found["misclassified" + suffix] = predicted != labels
+        found["prediction" + suffix] = predicted
+        found["confidence" + suffix] = torch.softmax(logits, dim=1).max(dim=1).values
+    found |= {name: getattr(attacked, name) for name in ("ended", "steps", "forwards", "backwards")}
+    if attacked.goal.targets is not None:
+        found["target"] = attacked.goal.targets
+    if attacked.unshrunk is not None:
+        found["unshrunk_pixel_change"] = measures(originals, attacked.unshrunk, ())[
+            "average_pixel_change"
+        ]
+    found |= measures(originals, results, plan.thresholds)
+    for name, values in found.items():
+        rows[name][given] = _numpy(values)
+    broken = int(((found["ended"] == Ended.REACHED) & ~found["success"]).sum())
+    if broken:
+        notes.add(
+            Caution(
+                "unconfirmed",
+                f"{broken} of {len(labels)} images that the attack reported as reached are not "
+                "successes in float32; they count as failures.",
+            )
+        )
+
+
+def measures(original: Tensor, changed: Tensor, thresholds: Sequence[float]) -> dict[str, Tensor]:
+    """Every measure of `benchmarks.metrics` by its column name, batch by batch."""
+    size = Execution().batch(original)
+    pairs = zip(original.split(size), changed.split(size), strict=True)
+    parts = [
+        {
+            "average_pixel_change": metrics.average_pixel_change(*pair),
+            "pixels_over_threshold": metrics.pixels_over_threshold(*pair, thresholds),
+            "l0": metrics.l0(*pair),
+            "l2": metrics.l2(*pair),
+            "linf": metrics.linf(*pair),
+        }
+        for pair in pairs
+    ]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def _kept(
+    plan: Plan, cell: Cell, given: NDArray[np.bool_], originals: Tensor, results: Tensor
+) -> KeptImages | None:
+    count = min(plan.kept_per_shard, len(originals))
+    if not count:
+        return None
+    rows = cell.start + np.flatnonzero(given)[:count].astype(np.int64)
+    return KeptImages(rows, _numpy(originals[:count]), _numpy(results[:count]))
+
+
+def _look_for_trouble(
+    model: nn.Module, images: Tensor, logits: Tensor, batch_size: int | None, notes: _Notes
+) -> None:
+    """What AutoAttack's checks look for in a model before any attack."""
+    if logits.shape[1] > 1:
+        sums = logits.double().sum(dim=1)
+        if bool((logits >= 0).all()) and bool(((sums - 1).abs() < 1e-3).all()):
+            notes.add(
+                Caution(
+                    "probabilities",
+                    "The model seems to return probabilities, not logits: gradients vanish where "
+                    "it is sure. Give its logits, or mark it as returning probabilities.",
+                )
+            )
+    again = float32_logits(model, images[:_REPEATED], batch_size)
+    first = logits[:_REPEATED]
+    if float((again - first).abs().max()) > _SAME * (1 + float(first.abs().max())):
+        notes.add(
+            Caution(
+                "randomised",
+                "The model answers the same images differently each time: gradients of a "
+                "single pass mislead, and every rate here varies from run to run.",
+            )
+        )
+
+
+def _refuse_nonfinite(logits: Tensor, where: str) -> None:
+    bad = int((~torch.isfinite(logits).all(dim=1)).sum())
+    if bad:
+        raise ValueError(
+            f"the model's logits are not finite (NaN or infinite) on {bad} of {len(logits)} {where}"
+        )
+
+
+def _numpy(values: Tensor) -> columns.Array:
+    return np.asarray(values.detach().cpu().numpy())

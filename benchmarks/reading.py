@@ -1,0 +1,224 @@
+"""Reads a record without trusting it: nothing in it is executed, damage is told in a line."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import columns, durable
+from benchmarks.cells import KeptImages
+from benchmarks.suite import FORMAT, FORMAT_VERSION
+
+_TIMINGS = "timing"
+_MOMENTARY = {"created"}  # attributes that two runs of the same configuration do not share
+_MOST_EXPANDED = 2000  # gzip shrinks at most 1032 times; more was never written by us
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record in memory, its images aside.
+
+    Attributes:
+        path: where it was read from.
+        config: the resolved configuration of the run.
+        models, attacks: their names, in the order of the axes M and A.
+        ids: int64 (E,), the examples' ids.
+        thresholds: float64 (T,).
+        clean: columns (M, E); see `benchmarks.columns.CLEAN`.
+        attacked: columns (M, A, E), pixels_over_threshold (M, A, E, T), goal_confidence (M, A);
+            see `benchmarks.columns.ATTACK`.
+        aggregates: what the tables print; see `benchmarks.aggregates`.
+        timing: seconds.
+        cautions: ``{"model", "attack" (None: the clean pass), "code", "message"}`` each.
+        failures: ``{"model", "attack", "start", "stop", "reason"}`` of each failed cell.
+        kept: int64 (k,), the rows whose images are kept.
+    """
+
+    path: Path
+    config: Mapping[str, object]
+    seed: int
+    device: str
+    created: str
+    versions: Mapping[str, str]
+    models: tuple[str, ...]
+    attacks: tuple[str, ...]
+    ids: NDArray[np.int64]
+    thresholds: NDArray[np.float64]
+    clean: Mapping[str, columns.Array]
+    attacked: Mapping[str, columns.Array]
+    aggregates: Mapping[str, columns.Array]
+    timing: Mapping[str, columns.Array]
+    cautions: tuple[Mapping[str, object], ...]
+    failures: tuple[Mapping[str, object], ...]
+    kept: NDArray[np.int64]
+
+    def images(self, model: int, attack: int) -> KeptImages:
+        """The images kept of one model under one attack, maybe none."""
+        if not len(self.kept):
+            nothing = np.empty((0, 0, 0, 0), np.float32)
+            return KeptImages(self.kept, nothing, nothing)
+        with h5py.File(self.path, "r") as file:
+            result = file["images/result"][model, attack]
+            there = np.isfinite(result).all(axis=(1, 2, 3))
+            return KeptImages(self.kept[there], file["images/original"][there], result[there])
+
+
+def read_record(path: Path) -> Record:
+    """Read a record, after its checksum where there is one beside it.
+
+    Raises:
+        ValueError: if it is damaged, incomplete, of another program or another format version.
+        OSError: if it cannot be opened.
+    """
+    path = Path(path)
+    with open(path, "rb"):  # "no such file" and "permission denied" stay what they are
+        pass
+    expected = durable.stored_checksum(path)
+    if expected is not None and durable.sha256_file(path) != expected:
+        raise ValueError(
+            f"{path} is damaged: it does not match the checksum in "
+            f"{durable.checksum_path(path).name}. Run its command again to make it anew."
+        )
+    try:
+        with h5py.File(path, "r") as file:
+            return _read(path, file)
+    except ValueError:
+        raise
+    except (OSError, KeyError, TypeError, RuntimeError, AttributeError, MemoryError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise ValueError(f"{path} is not a whole record: {reason}") from error
+
+
+def same_data(first: Path, second: Path) -> list[str]:
+    """How two records differ bit for bit, timings and time of writing aside; empty if they agree.
+
+    Raises:
+        ValueError: if one is not a record.
+    """
+    read_record(first), read_record(second)
+    with h5py.File(first, "r") as a, h5py.File(second, "r") as b:
+        differences = _attribute_differences("/", a, b)
+        names = _names(a) | _names(b)
+        for name in sorted(names):
+            if name.split("/")[0] == _TIMINGS:
+                continue
+            if name not in a or name not in b:
+                differences.append(f"{name}: only in {'the first' if name in a else 'the second'}")
+                continue
+            differences += _attribute_differences(name, a[name], b[name])
+            if isinstance(a[name], h5py.Dataset):
+                differences += _dataset_differences(name, a[name], b[name])
+    return differences
+
+
+def _read(path: Path, file: h5py.File) -> Record:
+    _check_format(path, file)
+    _check_safe(path, file)
+    attributes = file.attrs
+    sizes = {dim: len(file[dim]) for dim in ("model", "attack", "example", "threshold")}
+    clean = {name: file[f"clean/{name}"][()] for name in columns.CLEAN}
+    attacked = {name: file[f"attacked/{name}"][()] for name in columns.ATTACK}
+    record = Record(
+        path=path,
+        config=json.loads(attributes["config"]),
+        seed=int(attributes["seed"]),
+        device=str(attributes["device"]),
+        created=str(attributes["created"]),
+        versions=json.loads(attributes["versions"]),
+        models=tuple(file["model"].asstr()[()].tolist()),
+        attacks=tuple(file["attack"].asstr()[()].tolist()),
+        ids=file["example"][()],
+        thresholds=file["threshold"][()],
+        clean=clean,
+        attacked=attacked | {"goal_confidence": file["attacked/goal_confidence"][()]},
+        aggregates={name: data[()] for name, data in file["aggregates"].items()},
+        timing={name: data[()] for name, data in file[_TIMINGS].items()},
+        cautions=tuple(json.loads(attributes["cautions"])),
+        failures=tuple(json.loads(attributes["failures"])),
+        kept=file["images/kept"][()] if "images" in file else np.empty(0, np.int64),
+    )
+    _check_shapes(path, record, sizes)
+    return record
+
+
+def _check_format(path: Path, file: h5py.File) -> None:
+    attributes = file.attrs
+    if attributes.get("format") != FORMAT:
+        raise ValueError(f"{path} is an HDF5 file, but not a record of this program")
+    version = int(attributes["format_version"])
+    if version != FORMAT_VERSION:
+        hint = "a newer release of this program" if version > FORMAT_VERSION else "an older release"
+        raise ValueError(
+            f"{path} has format version {version}; this release reads {FORMAT_VERSION}. "
+            f"Read it with {hint}."
+        )
+    if attributes.get("complete") != 1:
+        raise ValueError(f"{path} is incomplete: run its command again to finish it")
+
+
+def _check_safe(path: Path, file: h5py.File) -> None:
+    """Refuse what could lead outside the file, or to far more memory than it was written with."""
+    size = path.stat().st_size
+
+    def visit(group: h5py.Group) -> None:
+        for name in group:
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise ValueError(f"{path} holds a link ({name}): no record of this program does")
+            item = group[name]
+            if isinstance(item, h5py.Group):
+                visit(item)
+            elif item.external or item.is_virtual or item.nbytes > _MOST_EXPANDED * size:
+                raise ValueError(f"{path} is damaged: {item.name} is not stored in it")
+
+    visit(file)
+
+
+def _check_shapes(path: Path, record: Record, sizes: Mapping[str, int]) -> None:
+    examples = (sizes["model"], sizes["example"])
+    cells = (sizes["model"], sizes["attack"])
+    for name, values in record.clean.items():
+        _check_shape(path, name, values, examples)
+    for name, values in record.attacked.items():
+        shape = cells if name == "goal_confidence" else (*cells, sizes["example"])
+        if name == "pixels_over_threshold":
+            shape = (*shape, sizes["threshold"])
+        _check_shape(path, name, values, shape)
+
+
+def _check_shape(path: Path, name: str, values: columns.Array, shape: tuple[int, ...]) -> None:
+    if values.shape != shape:
+        raise ValueError(f"{path} is damaged: {name} has shape {values.shape}, expected {shape}")
+
+
+def _names(file: h5py.File) -> set[str]:
+    names: list[str] = []
+    file.visit(names.append)
+    return set(names)
+
+
+def _attribute_differences(name: str, a: h5py.HLObject, b: h5py.HLObject) -> list[str]:
+    # References to dimension scales are addresses inside the file; labels say the same.
+    skipped = _MOMENTARY | {"DIMENSION_LIST", "REFERENCE_LIST"}
+    keys = (set(a.attrs) | set(b.attrs)) - skipped
+    return [
+        f"{name} @{key}: {a.attrs.get(key)!r} and {b.attrs.get(key)!r}"
+        for key in sorted(keys)
+        if not np.array_equal(a.attrs.get(key), b.attrs.get(key))
+    ]
+
+
+def _dataset_differences(name: str, a: h5py.Dataset, b: h5py.Dataset) -> list[str]:
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return [f"{name}: {a.dtype}{a.shape} and {b.dtype}{b.shape}"]
+    first, second = a[()], b[()]
+    if a.dtype.kind == "O":
+        return [] if first.tolist() == second.tolist() else [f"{name}: other texts"]
+    if first.tobytes() == second.tobytes():
+        return []
+    bits = np.frombuffer(first.tobytes(), f"V{a.dtype.itemsize}")
+    others = np.frombuffer(second.tobytes(), f"V{a.dtype.itemsize}")
+    return [f"{name}: {int((bits != others).sum())} of {a.size} values differ"]
