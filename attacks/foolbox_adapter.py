@@ -44,13 +44,32 @@ _NEEDS_START = {
     "LinfinityBrendelBethgeAttack",
     "PointwiseAttack",
 }
+# They step over the nearest boundary whatever the target.
+_IGNORE_TARGETS = {"L2DeepFoolAttack", "LinfDeepFoolAttack"}
 # They return black images where they found nothing.
 _BLACK_IS_NOTHING = {"L2CarliniWagnerAttack", "EADAttack"}
+# They try what they have and stop, so a miss is no sign of anything.
+_ONE_TRY = {
+    "BinarizationRefinementAttack",
+    "BinarySearchContrastReductionAttack",
+    "DatasetAttack",
+    "GaussianBlurAttack",
+    "InversionAttack",
+    "LinearSearchBlendedUniformNoiseAttack",
+    "LinearSearchContrastReductionAttack",
+    "SaltAndPepperNoiseAttack",
+}
 _SUMMARIES = {
     "BinarizationRefinementAttack": "Refine a start for models that binarise their input",
+    "BoundaryAttack": "Walk along the boundary from a misclassified image, by decisions alone (L2)",
     "DatasetAttack": "Take another image of the batch that the model puts into another class",
+    "GenAttack": "Genetic search for a target class, without gradients (L-infinity)",
+    "HopSkipJumpAttack": "Estimate the boundary's direction by decisions alone (L2, L-infinity)",
+    "L2CarliniWagnerAttack": "The attack of Carlini and Wagner (L2)",
     "L2DeepFoolAttack": "Step over the nearest boundary of the linearised model (L2)",
+    "EADAttack": "The elastic-net attack (L1)",
     "LinfDeepFoolAttack": "Step over the nearest boundary of the linearised model (L-infinity)",
+    "NewtonFoolAttack": "Lower the label's probability by Newton steps",
     "PointwiseAttack": "Reset a misclassified image to the original, value by value",
 }
 
@@ -73,9 +92,9 @@ def excluded() -> dict[str, str]:
 def bind(name: str, settings: Mapping[str, object]) -> tuple[dict[str, object], Attack]:
     """The settings with every default filled in, and the attack.
 
-    ``eps`` is the library's ``epsilons``: the largest change, in the attack's own norm. Attacks that
-    look for the smallest change take ``eps=none`` too. ``distance`` is ``l0``, ``l1``, ``l2`` or
-    ``linf``, and ``init_attack`` a spec such as ``SaltAndPepperNoiseAttack(steps=100)``.
+    ``eps`` is the library's ``epsilons``: the largest change, in the attack's own norm. Attacks
+    that look for the smallest change take ``eps=none`` too. ``distance`` is ``l0``, ``l1``, ``l2``
+    or ``linf``, and ``init_attack`` a spec such as ``SaltAndPepperNoiseAttack(steps=100)``.
 
     Raises:
         ValueError: for an unknown name or setting, or a value that the library refuses.
@@ -93,9 +112,9 @@ def bind(name: str, settings: Mapping[str, object]) -> tuple[dict[str, object], 
         check_kind(title, key, value, defaults[key])
     full = defaults | given
     _build(name, full)
-    return full, third_party(
-        title, functools.partial(_call, name, full), budget=_budget(name, full)
-    )
+    unbounded = full.get("eps", 0) is None and _exported()[name].__name__ not in _ONE_TRY
+    call = functools.partial(_call, name, full)
+    return full, third_party(title, call, budget=_budget(name, full), unbounded=unbounded)
 
 
 def _library() -> ModuleType:
@@ -198,6 +217,8 @@ def _call(name: str, settings: Mapping[str, Any], model: StandIn, batch: Batch) 
     library, attack = _library(), _build(name, settings)
     name = type(attack).__name__
     aims = batch.targets
+    if aims is not None and name in _IGNORE_TARGETS:
+        raise UnsuitedError("it has no targeted mode; choose another attack")
     if name == "GenAttack" and aims is None:
         aims = draws.wrong_classes(batch.seeds, batch.labels, model.classes)
     images = batch.images.clamp(0, 1)

@@ -17,7 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from attacks.active_set import out_of_memory
 from attacks.attacked import Attack, Attacked, Caution, Ended
+from attacks.cautions import examine_model, halved_batch, unbounded_short, zero_gradients
 from attacks.execution import execution
 from attacks.gradients import Forward, exact_path, frozen
 from attacks.norms import NORMS
@@ -41,29 +43,30 @@ class StandIn(nn.Module):
         forwards: rows passed forward so far.
         backwards: rows whose logits received a gradient so far.
         classes: how many logits the model returns, once it has been called.
+        zero_gradients: images whose gradient was zero when first asked for.
+        fresh: whether the next gradient is the first of its batch.
     """
 
-    def __init__(self, logits: Forward, device: torch.device, *, nonnegative: bool) -> None:
+    def __init__(self, logits: Forward, device: torch.device, *, positive: bool) -> None:
         super().__init__()
         # Libraries look for the device in the first parameter.
         self.device_mark = nn.Parameter(torch.zeros(1, device=device), requires_grad=False)
         self.forwards = 0
         self.backwards = 0
         self.classes = 0
+        self.zero_gradients = 0
+        self.fresh = True
         self._logits = logits
-        self._nonnegative = nonnegative
+        self._positive = positive
 
     def forward(self, images: Tensor) -> Tensor:
-        """The model's logits (N, K), shifted up to 0 where the attack needs that."""
+        """The model's logits (N, K), shifted above 0 where the attack needs that."""
         images = images.float()
         if images.requires_grad:
             # Libraries flatten gradients with view(), which a channels-last gradient refuses.
             images = images.view_as(images)
-            images.register_hook(lambda gradient: gradient.contiguous())
-        with torch.autocast(images.device.type, enabled=False):
-            logits = self._logits(images)
-        self.forwards += len(images)
-        self.classes = logits.shape[1]
+            images.register_hook(self._receive)
+        logits = self.exact(images)
         if logits.requires_grad:
             rows = len(images)
 
@@ -71,9 +74,24 @@ class StandIn(nn.Module):
                 self.backwards += rows
 
             logits.register_hook(count)
-        if self._nonnegative:
-            logits = logits - logits.detach().amin(dim=1, keepdim=True)
+        if self._positive:
+            # At least 1, so that no logit ties with one that was masked to 0.
+            logits = logits - logits.detach().amin(dim=1, keepdim=True) + 1
         return logits
+
+    def exact(self, images: Tensor) -> Tensor:
+        """The model's own logits, counted."""
+        with torch.autocast(images.device.type, enabled=False):
+            logits = self._logits(images)
+        self.forwards += len(images)
+        self.classes = logits.shape[1]
+        return logits
+
+    def _receive(self, gradient: Tensor) -> Tensor:
+        if self.fresh:
+            self.zero_gradients += int((gradient == 0).flatten(1).all(dim=1).sum())
+            self.fresh = False
+        return gradient.contiguous()
 
 
 @dataclass(frozen=True)
@@ -112,10 +130,16 @@ class _Trouble:
     errors: list[Exception] = field(default_factory=list)
     unfit: int = 0
     beyond: float = 0.0
+    halved_to: int = 0
 
 
 def third_party(
-    title: str, call: LibraryCall, *, budget: Budget | None = None, nonnegative: bool = False
+    title: str,
+    call: LibraryCall,
+    *,
+    budget: Budget | None = None,
+    unbounded: bool = False,
+    positive: bool = False,
 ) -> Attack:
     """Turn a library's call into an `Attack` that keeps our guarantees.
 
@@ -123,7 +147,8 @@ def third_party(
         title: what the attack is called in messages, such as ``foolbox:LinfPGD``.
         call: runs the library.
         budget: what the library was told to keep to; the result is moved into it.
-        nonnegative: shift each row of logits so that the smallest is 0, as far as values go.
+        unbounded: nothing limits the attack, so an image that it misses is its own fault.
+        positive: shift each row of logits so that the smallest is 1; gradients stay.
     """
 
     def attack(
@@ -138,17 +163,19 @@ def third_party(
         seeds = torch.zeros_like(labels) if seeds is None else seeds
         trouble = _Trouble()
         with frozen(model), torch.inference_mode(False), torch.enable_grad():
-            stand_in = StandIn(exact_path(model), images.device, nonnegative=nonnegative)
-            already = goal.met(_evaluate(stand_in, images), labels)
+            exact = exact_path(model)
+            found = examine_model(exact, images[:8])
+            stand_in = StandIn(exact, images.device, positive=positive)
+            already = _evaluate(stand_in, images).argmax(dim=1) != labels
             live = torch.nonzero(~already).flatten()
             everything = Batch(images.detach().clone().float(), labels, targets, seeds)
             result = everything.images.clone()
             fit = torch.ones_like(already)
             size = execution().batch(images) if len(images) else 1
-            for rows in live.split(size):
+            for rows in live.split(size) if len(live) else ():
                 batch = everything[rows]
-                found, usable = _run(title, call, stand_in, batch, trouble)
-                result[rows] = _within(found, batch.images, budget, usable, trouble)
+                moved, usable = _run(title, call, stand_in, batch, trouble)
+                result[rows] = _within(moved, batch.images, budget, usable, trouble)
                 fit[rows] = usable
             if trouble.errors and not fit[live].any():
                 raise ValueError(f"{title} failed: {_line(trouble.errors[0])}") from trouble.errors[
@@ -161,6 +188,11 @@ def third_party(
         ended = torch.full_like(already, Ended.OUT_OF_STEPS, dtype=torch.int8)
         ended[met & fit] = Ended.REACHED
         ended[already] = Ended.ALREADY_WRONG
+        missed = int((ended == Ended.OUT_OF_STEPS).sum())
+        if stand_in.zero_gradients:
+            found += (zero_gradients(stand_in.zero_gradients, len(images)),)
+        if unbounded and missed:
+            found += (unbounded_short(missed, len(images)),)
         backwards = _spread(stand_in.backwards, already)
         return Attacked(
             images=result,
@@ -169,7 +201,7 @@ def third_party(
             backwards=backwards,
             ended=ended,
             goal=goal,
-            cautions=_cautions(title, trouble, len(live)),
+            cautions=found + _cautions(title, trouble, len(live)),
         )
 
     return attack
@@ -184,6 +216,7 @@ def _run(
     image must not cost the others their result. This also gets a batch into memory.
     """
     _seed(batch.seeds)
+    stand_in.fresh = True
     try:
         # Libraries print progress; standard output belongs to the application.
         with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
@@ -202,6 +235,8 @@ def _run(
             trouble.unfit += 1
             return batch.images, torch.zeros_like(batch.labels, dtype=torch.bool)
         middle = len(batch) // 2
+        if isinstance(failure, RuntimeError) and out_of_memory(failure):
+            trouble.halved_to = middle
         halves = [
             _run(title, call, stand_in, half, trouble) for half in (batch[:middle], batch[middle:])
         ]
@@ -253,14 +288,17 @@ def _evaluate(stand_in: StandIn, images: Tensor) -> Tensor:
         return images.new_zeros(0, 1)
     with torch.no_grad():
         parts = images.split(execution().batch(images))
-        return torch.cat([stand_in(part) for part in parts])
+        return torch.cat([stand_in.exact(part) for part in parts])
 
 
 def _seed(seeds: Tensor) -> None:
     """Seed the global generators, which libraries draw from; `frozen` puts them back."""
     digest = hashlib.blake2b(seeds.cpu().numpy().tobytes(), digest_size=8).digest()
     number = int.from_bytes(digest, "little")
-    torch.manual_seed(number >> 1)
+    # Not torch.manual_seed, which also queues a seed for GPUs that are not in use yet.
+    torch.default_generator.manual_seed(number >> 1)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(number >> 1)
     np.random.seed(number % 2**32)
     random.seed(number)
 
@@ -281,7 +319,9 @@ def _line(error: Exception) -> str:
 
 
 def _cautions(title: str, trouble: _Trouble, live: int) -> tuple[Caution, ...]:
-    parts = []
+    found, parts = [], []
+    if trouble.halved_to:
+        found.append(halved_batch(trouble.halved_to))
     if trouble.unfit:
         why = (
             _line(trouble.errors[0])
@@ -297,7 +337,9 @@ def _cautions(title: str, trouble: _Trouble, live: int) -> tuple[Caution, ...]:
             f"went over its budget by up to {trouble.beyond:.1%}; "
             "such images were moved back into it"
         )
-    return (Caution("third-party", f"{title} {' and '.join(parts)}"),) if parts else ()
+    if parts:
+        found.append(Caution("third-party", f"{title} {' and '.join(parts)}"))
+    return tuple(found)
 
 
 def check_kind(attack: str, key: str, value: object, default: object) -> None:

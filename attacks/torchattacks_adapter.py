@@ -33,9 +33,11 @@ _OURS = {"seed": None, "n_classes": None}
 # Settings without a default in the library.
 _FILLED: dict[str, dict[str, object]] = {"MultiAttack": {"attacks": ["FGSM", "PGD"]}}
 # Their losses multiply the logits with a mask, so that a masked logit counts as 0.
-_NEEDS_NONNEGATIVE = {"CW", "EADL1", "EADEN", "UPGD"}
+_NEEDS_POSITIVE = {"CW", "EADL1", "EADEN", "UPGD"}
 # The targeted DLR loss sorts out the four largest logits.
 _NEEDS_FOUR_CLASSES = {"APGDT", "AutoAttack"}
+# They go on until the image is misclassified, however far that is.
+_UNBOUNDED = {"CW", "DeepFool", "EADEN", "EADL1", "SparseFool"}
 # FAB takes the target for the label, finds it "already wrong" and moves nothing.
 _BROKEN_TARGETED_MODE = {"FAB"}
 # JSMA holds several matrices of features × features: 0.6 GB each at this size (3 × 64 × 64).
@@ -96,9 +98,16 @@ def bind(name: str, settings: Mapping[str, object]) -> tuple[dict[str, object], 
     if name == "MultiAttack":
         full["attacks"] = _resolved_members(full["attacks"])
     budget = _budget(name, getattr(library, name), full)
-    _build(name, full, StandIn(_ten_zeros, torch.device("cpu"), nonnegative=False), 10, 0)
+    _build(name, full, StandIn(_ten_zeros, torch.device("cpu"), positive=False), 10, 0)
     call = functools.partial(_call, name, full)
-    return full, third_party(title, call, budget=budget, nonnegative=name in _NEEDS_NONNEGATIVE)
+    attack = third_party(
+        title,
+        call,
+        budget=budget,
+        unbounded=name in _UNBOUNDED,
+        positive=name in _NEEDS_POSITIVE,
+    )
+    return full, attack
 
 
 def _library() -> ModuleType:
