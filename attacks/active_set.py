@@ -146,12 +146,14 @@ def climb(
         found = cautions.examine_model(exact, run.live.originals[:_SIZES])
         dtype = execution().dtype(images.device)
         fast = None
-        if not any(caution.code == "randomised" for caution in found):
+        if len(images) and not any(caution.code == "randomised" for caution in found):
             fast = fast_path(model, run.live.originals[:_SIZES], dtype)
         if how.skip_wrong and how.start is not None:
             _leave_wrong(run, exact)
         for restart in range(restarts):
             rows = _begin(run, how, restart)
+            if len(rows) == 0:
+                break
             if fast is not None:
                 _advance(run, rows, how, goal, fast, reduced=dtype != torch.float32)
                 _reopen(run, rows, goal, exact)
@@ -329,14 +331,17 @@ def _tests(live: Live, logits: Tensor, values: Tensor, how: Climb, goal: Goal) -
 
 
 def _reopen(run: _Run, rows: Tensor, goal: Goal, exact: Forward) -> None:
-    """Send successes that the caller's model does not confirm in float32 back into the loop."""
-    claimed = rows[run.ended[rows] == int(Ended.REACHED)]
+    """Send what the caller's model does not confirm in float32 back into the loop."""
+    ended = run.ended[rows]
+    claimed = rows[(ended == int(Ended.REACHED)) | (ended == int(Ended.ALREADY_WRONG))]
     with torch.no_grad():
         for chunk in _chunks(claimed, run):
             logits = exact(padded(run.live.images[chunk]))[: len(chunk)]
             run.forwards[chunk] += 1
-            holds = goal.select(chunk).met(logits, run.live.labels[chunk])
-            run.ended[chunk[~holds]] = _RUNNING
+            wrong = logits.argmax(dim=1) != run.live.labels[chunk]
+            met = goal.select(chunk).met(logits, run.live.labels[chunk])
+            reached = run.ended[chunk] == int(Ended.REACHED)
+            run.ended[chunk[~torch.where(reached, met, wrong)]] = _RUNNING
 
 
 def _leave_wrong(run: _Run, exact: Forward) -> None:

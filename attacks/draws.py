@@ -89,7 +89,7 @@ def bits(seeds: Tensor, shape: Sequence[int], *, stream: int, step: int | Tensor
         torch.zeros_like(key),
     )
     words = torch.stack(philox(counter, (key & _MASK, _high(key))), dim=-1)
-    return words.reshape(len(seeds), -1)[:, :count].reshape(len(seeds), *shape)
+    return words.flatten(1)[:, :count].reshape(len(seeds), *shape)
 
 
 def philox(

@@ -1,5 +1,6 @@
 """How attacks run on this hardware: precision and batch size, apart from what they compute."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -38,7 +39,7 @@ class Execution:
             return self.batch_size
         # Measured on two CPU cores with 32x32 and 224x224 images: larger batches gain nothing.
         values = 2**19 if images.device.type == "cpu" else 2**23
-        return max(8, min(1024, values // images[0].numel() // 8 * 8))
+        return max(8, min(1024, values // math.prod(images.shape[1:]) // 8 * 8))
 
 
 _DEFAULT = Execution()

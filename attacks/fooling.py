@@ -90,7 +90,7 @@ def _unit(model: nn.Module, images: Tensor, normalised: bool) -> Tensor | float:
             "strength is in normalised units, and the model carries no std; use step_size"
         )
     values = torch.as_tensor(std, dtype=torch.float32, device=images.device).flatten()
-    size = math.sqrt(images[0].numel() / STUDY_VALUES) if len(images) else 1.0
+    size = math.sqrt(math.prod(images.shape[1:]) / STUDY_VALUES)
     return values[None, :, None, None] * size
 
 

@@ -87,9 +87,12 @@ def _project_l2(
     images: Tensor, originals: Tensor, eps: float, walls: Mapping[str, Tensor]
 ) -> Tensor:
     shift = images - originals
-    # 3e-7 covers what float32 loses when the shift is added to the original again.
     scale = (eps * (1 - 3e-7) / l2_lengths(shift).clamp_min(1e-12)).clamp_max(1)
-    return (originals + shift * scale).clamp(0, 1)
+    shift = shift * scale
+    moved = originals + shift
+    # Where float32 rounds the sum outwards, one ulp back: thousands of values add up.
+    outside = (moved - originals).abs() > shift.abs()
+    return torch.where(outside, torch.nextafter(moved, originals), moved).clamp(0, 1)
 
 
 def _spread_l2(originals: Tensor, eps: float, seeds: Tensor, step: int) -> Tensor:

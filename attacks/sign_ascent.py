@@ -1,6 +1,7 @@
 """Signed ascent until the model is sure of a wrong class."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import torch
@@ -71,7 +72,7 @@ def sign_ascent(
     if eps is not None:
         check_eps(eps)
     ball, radius = NORMS["linf"], 1.0 if eps is None else eps
-    rms = images[0].numel() ** 0.5 if len(images) else 1.0
+    rms = math.prod(images.shape[1:]) ** 0.5
 
     def remember(live: Live) -> dict[str, Tensor]:
         recent = live.originals.new_full((len(live), patience), torch.inf)
