@@ -79,7 +79,7 @@ def save_png(path: Path, image: Any) -> None:
     """Write one image (C, H, W) in [0, 1] as a lossless PNG of its own size, rounded to 8 bits."""
     from PIL import Image
 
-    picture = Image.fromarray(np.rint(_picture(image) * 255).astype(np.uint8))
+    picture = Image.fromarray(_picture(image))
     _replace(path, lambda temporary: picture.save(temporary, format="PNG"))
 
 
@@ -93,7 +93,7 @@ def amplified(original: Any, result: Any) -> tuple[NDArray[np.float64], float]:
     largest = float(np.abs(change).max())
     if largest == 0:
         return np.full(change.shape, 0.5), math.inf
-    return 0.5 + change * (0.5 / largest), 0.5 / largest
+    return 0.5 + 0.5 * (change / largest), 0.5 / largest
 
 
 def draw_panel(cases: Sequence[Case], *, title: str = "") -> "Figure":
@@ -128,15 +128,13 @@ def draw_panel(cases: Sequence[Case], *, title: str = "") -> "Figure":
         settings = {"ha": "center", "va": "top", "color": "#1a1a1a", **settings}
         figure.text(x / width, 1 - y / height, text, fontsize=size, parse_math=False, **settings)
 
-    def show(x: float, y: float, picture: NDArray[np.float64]) -> None:
+    def show(x: float, y: float, picture: NDArray[np.uint8]) -> None:
         box = (x / width, 1 - (y + height_of) / height, width_of / width, height_of / height)
         axes = figure.add_axes(box)
         small = max(picture.shape[:2]) <= CELL
         axes.imshow(
-            picture,
-            cmap="gray",
-            vmin=0,
-            vmax=1,
+            # As RGB, because matplotlib's colour maps are one level off for some greys.
+            np.dstack([picture] * 3) if picture.ndim == 2 else picture,
             aspect="equal",
             interpolation="nearest" if small else "antialiased",
         )
@@ -190,9 +188,9 @@ def _cell(cases: Sequence[Case]) -> tuple[int, int]:
     return max(CELL // 2, round(width * scale)), max(8, round(height * scale))
 
 
-def _picture(image: Any) -> NDArray[np.float64]:
-    """(H, W) for grey or (H, W, 3), clipped to [0, 1]."""
-    array = np.clip(np.asarray(image, dtype=np.float64), 0, 1)
+def _picture(image: Any) -> NDArray[np.uint8]:
+    """Round to 8 bits: (H, W) for grey or (H, W, 3)."""
+    array = np.rint(np.clip(np.asarray(image, dtype=np.float64), 0, 1) * 255).astype(np.uint8)
     return array[0] if array.shape[0] == 1 else array.transpose(1, 2, 0)
 
 
