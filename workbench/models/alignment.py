@@ -100,7 +100,9 @@ def _aligned(tensors: Mapping[str, Tensor], wanted: Shapes) -> Alignment:
 
 def _ignorable(name: str, tensor: Tensor) -> bool:
     """Counters that training tools leave behind, and a normaliser, which is read apart."""
-    return bool(_COUNTERS.search(name)) or (_NORMALISER.match(name) is not None and tensor.numel() <= 4)
+    return bool(_COUNTERS.search(name)) or (
+        _NORMALISER.match(name) is not None and tensor.numel() <= 4
+    )
 
 
 def _best_prefix(tensors: Mapping[str, Tensor], wanted: Shapes) -> str:
@@ -112,7 +114,9 @@ def _best_prefix(tensors: Mapping[str, Tensor], wanted: Shapes) -> str:
     return max(prefixes, key=lambda p: (sum(p + name in tensors for name in names), -len(p)))
 
 
-def load_into(network: nn.Module, tensors: Mapping[str, Tensor], *, file: str, arch: str) -> Alignment:
+def load_into(
+    network: nn.Module, tensors: Mapping[str, Tensor], *, file: str, arch: str
+) -> Alignment:
     """Put a checkpoint's tensors into a network, in place.
 
     Raises:
@@ -150,7 +154,7 @@ def _shown(items: Iterable[str]) -> str:
 
 
 def _by(shape: tuple[int, ...]) -> str:
-    return "×".join(str(size) for size in shape) or "a scalar"
+    return "x".join(str(size) for size in shape) or "a scalar"
 
 
 def normaliser(

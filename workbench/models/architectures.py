@@ -26,7 +26,7 @@ _STUDIES = {"study-resnet123": ((3, 5, 5, 3), 64), "study-resnet151": ((3, 7, 7,
 def _mlp(
     *, channels: int, classes: int, input_size: tuple[int, int], width: int = 50, depth: int = 1
 ) -> nn.Module:
-    """The feed-forward network of study S2: depth hidden layers of width units"""
+    """The feed-forward network of study S2: depth hidden layers of width units."""
     inputs = channels * input_size[0] * input_size[1]
     return Perceptron(inputs, classes=classes, width=width, depth=depth)
 
@@ -90,7 +90,7 @@ def build(
     Raises:
         UsageError: for an unknown name or setting, with the nearest known one.
 
-    >>> sum(p.numel() for p in build("mlp", channels=1, classes=10, input_size=(28, 28)).parameters())
+    >>> parameters(build("mlp", channels=1, classes=10, input_size=(28, 28)))
     39760
     """
     if is_factory(arch):
@@ -145,7 +145,7 @@ def architectures() -> dict[str, str]:
     """Every architecture's name with a line about it; timm's are many, see `timm_names`."""
     return {
         **{name: summary for name, (summary, _) in OURS.items()},
-        **{name: "torchvision" for name in torchvision_names()},
+        **dict.fromkeys(torchvision_names(), "torchvision"),
         "timm:NAME": "any of timm's models, such as timm:vit_tiny_patch16_224",
         "FILE.py:FUNCTION": "your own: a function that returns the network; the file is run",
     }

@@ -1,6 +1,8 @@
 """A network behind one door: images in [0, 1] go in, logits come out."""
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -89,6 +91,25 @@ class Classifier(nn.Module):
         self.register_buffer("_columns", kept, persistent=False)
         self._plain = set(self.mean) == {0.0} and set(self.std) == {1.0} and scale == 1.0
 
+    def variant(self, **changes: Any) -> "Classifier":
+        """Another classifier over the same network, with some of its arguments changed."""
+        arguments: dict[str, Any] = {
+            "channels": self.channels,
+            "classes": self.classes,
+            "mean": self.mean,
+            "std": self.std,
+            "input_size": self.input_size,
+            "class_names": self.class_names,
+            "returns_probabilities": self.returns_probabilities,
+            "bgr": self.bgr,
+            "scale": self.scale,
+            "columns": self.columns,
+            "luminance": self.luminance,
+        }
+        other = Classifier(self.network, **{**arguments, **changes})
+        other.train(self.training)
+        return other.to(self._gain.device)
+
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, C, H, W) in [0, 1]. The range is not checked here."""
         return self.normalised(self.normalise(images))
@@ -165,7 +186,7 @@ def check_images(images: Tensor) -> None:
     if images.numel() == 0:
         return
     low, high = (float(value) for value in torch.aminmax(images.detach()))
-    if low != low or high != high:
+    if math.isnan(low) or math.isnan(high):
         bad = int((~torch.isfinite(images)).flatten(1).any(dim=1).sum())
         raise ValueError(f"{bad} of {len(images)} images hold NaN.")
     if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:

@@ -11,7 +11,15 @@ from attacks.spec import Spec
 from workbench.models.alignment import align, without_wrappers
 from workbench.models.architectures import OURS, skeleton, timm_names, torchvision_names
 
-_SHARED_PREFIXES = ("model.", "net.", "network.", "encoder.", "backbone.", "classifier.model.", "1.")
+_SHARED_PREFIXES = (
+    "model.",
+    "net.",
+    "network.",
+    "encoder.",
+    "backbone.",
+    "classifier.model.",
+    "1.",
+)
 _HEAD = re.compile(
     r"^(?:fc|linear|head|heads\.head|head\.fc|classifier|classifier\.(\d+)|output|logits|"
     r"last_linear|_fc)\.weight$"
@@ -52,7 +60,9 @@ def bare_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def guess_classes(tensors: Mapping[str, Tensor]) -> int | None:
     """How many classes the last layer tells apart, or None."""
     names = bare_names(tensors)
-    heads = [(int(m[1] or 0), n) for n in names if (m := _HEAD.match(n)) and names[n].ndim in (2, 4)]
+    heads = [
+        (int(m[1] or 0), n) for n in names if (m := _HEAD.match(n)) and names[n].ndim in (2, 4)
+    ]
     if heads:
         return int(names[max(heads)[1]].shape[0])
     matrices = [tensor for tensor in names.values() if tensor.ndim == 2]

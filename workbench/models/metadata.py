@@ -1,7 +1,7 @@
 """What our own checkpoints say of themselves."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -46,6 +46,11 @@ class CheckpointMetadata:
     trained_on_corruptions: tuple[str, ...] = ()
     training: Mapping[str, Any] = field(default_factory=dict)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, as JSON has them."""
+        content: dict[str, Any] = json.loads(self.to_json())
+        return content
+
     def to_json(self) -> str:
         """One JSON document, the same for equal metadata."""
         return json.dumps({"format_version": FORMAT_VERSION, **asdict(self)}, sort_keys=True)
@@ -75,31 +80,42 @@ def from_json(text: str, where: str) -> CheckpointMetadata:
         raise UsageError(f"{where}: its 'workbench' metadata is wrong: {error}") from error
 
 
-_TEXT = {"arch"}
-_COUNTS = {"channels", "classes"}
-_NUMBERS = {"mean", "std"}
-_WORDS = {"defenses", "trained_on_corruptions"}
-_FLAGS = {"bgr", "cifar_stem"}
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def _is_words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _is_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(type(item) in (int, float) for item in value)
+
+
+_VALID: dict[str, Callable[[Any], bool]] = {
+    "arch": lambda value: isinstance(value, str),
+    "channels": _is_count,
+    "classes": _is_count,
+    "input_size": lambda value: (
+        isinstance(value, list) and len(value) == 2 and all(_is_count(item) for item in value)
+    ),
+    "mean": _is_numbers,
+    "std": lambda value: _is_numbers(value) and all(item > 0 for item in value),
+    "class_names": lambda value: value is None or _is_words(value),
+    "bgr": lambda value: isinstance(value, bool),
+    "scale": lambda value: value in (1, 255),
+    "cifar_stem": lambda value: isinstance(value, bool),
+    "data": lambda value: isinstance(value, dict),
+    "seed": lambda value: value is None or type(value) is int,
+    "versions": lambda value: isinstance(value, dict),
+    "defenses": _is_words,
+    "trained_on_corruptions": _is_words,
+    "training": lambda value: isinstance(value, dict),
+}
 
 
 def _typed(key: str, value: Any) -> Any:
     """The value as the dataclass has it; raises where JSON holds something else."""
-    if key in _TEXT and isinstance(value, str):
-        return value
-    if key in _COUNTS and isinstance(value, int) and value > 0:
-        return value
-    if key == "input_size" and len(value) == 2 and all(isinstance(v, int) and v > 0 for v in value):
-        return (value[0], value[1])
-    if key in _NUMBERS:
-        return tuple(float(number) for number in value)
-    if key in _WORDS or (key == "class_names" and value is not None):
-        return tuple(str(word) for word in value)
-    if key in _FLAGS and isinstance(value, bool):
-        return value
-    if key == "scale" and value in (1, 255):
-        return float(value)
-    if key in ("data", "versions", "training") and isinstance(value, dict):
-        return value
-    if key == "class_names" or (key == "seed" and (value is None or isinstance(value, int))):
-        return value
-    raise ValueError(f"{key} is {value!r}")
+    if not _VALID[key](value):
+        raise ValueError(f"{key} is {value!r}")
+    return tuple(value) if isinstance(value, list) else value

@@ -38,7 +38,7 @@ def read_pickle(path: Path) -> object:
         UsageError: the file is damaged, or needs a type that could run code; it is named.
     """
     try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals(_harmless()):
+        with warnings.catch_warnings(), torch.serialization.safe_globals(list(_harmless())):
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
@@ -63,8 +63,7 @@ def _refusal(path: Path, error: Exception) -> UsageError:
             "Where you trust it, save its weights alone: torch.save(model.state_dict(), FILE)."
         )
     return UsageError(
-        f"{path} cannot be read: it is damaged, cut short, or no checkpoint "
-        f"({_first_line(error)})."
+        f"{path} cannot be read: it is damaged, cut short, or no checkpoint ({_first_line(error)})."
     )
 
 
@@ -112,7 +111,7 @@ def _plain_list(*_: object) -> list[object]:
     return []
 
 
-def _harmless() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
+def _harmless() -> list[tuple[Callable[..., Any], str]]:
     """Types that hold data and run nothing, under every name that pickles have for them."""
     named: list[tuple[object, str]] = [
         (argparse.Namespace, "argparse.Namespace"),
@@ -148,4 +147,4 @@ def _harmless() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
         if isinstance(value, type) and name != "ObjectDType":
             named.append((value, f"numpy.dtypes.{name}"))
     named.append((torch.torch_version.TorchVersion, "torch.torch_version.TorchVersion"))
-    return cast("list[Callable[..., Any] | tuple[Callable[..., Any], str]]", named)
+    return cast("list[tuple[Callable[..., Any], str]]", named)

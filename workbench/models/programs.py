@@ -47,9 +47,7 @@ def load_torchscript(path: Path, *, trust: bool) -> nn.Module:
             warnings.simplefilter("ignore")
             network: nn.Module = torch.jit.load(str(path), map_location="cpu")
     except Exception as error:  # the reader fails in many ways on damaged files
-        raise UsageError(
-            f"{path} is a damaged TorchScript file: {_first_line(error)}."
-        ) from error
+        raise UsageError(f"{path} is a damaged TorchScript file: {_first_line(error)}.") from error
     return network
 
 
