@@ -1,6 +1,5 @@
 """`workbench train`: a checkpoint that can be attacked without any flags."""
 
-import sys
 from enum import StrEnum
 from typing import Annotated
 
@@ -153,6 +152,6 @@ def train(
         threads=threads,
         output=output,
         dry_run=dry_run,
-        arguments=tuple(sys.argv[1:]),
+        arguments=tuple(o.arguments(ctx)),
     )
     train_checkpoint(request, make_console(json_output=json_output, quiet=quiet))
