@@ -119,6 +119,14 @@ def test_idx(tmp_path: Path) -> None:
         refused(pattern, tmp_path)
 
 
+def test_several_idx_sets_in_one_folder(tmp_path: Path) -> None:
+    for name in ("emnist-letters", "emnist-digits"):
+        write_idx(tmp_path / f"{name}-test-images-idx3-ubyte", pictures(1, channels=1)[..., 0])
+        write_idx(tmp_path / f"{name}-test-labels-idx1-ubyte", np.zeros(1, np.uint8))
+    refused("2 files of test images; give one", tmp_path)
+    assert len(load_dataset(tmp_path / "emnist-letters-test-images-idx3-ubyte")) == 1
+
+
 def test_empty_folders(tmp_path: Path) -> None:
     refused("holds no images", tmp_path)
     (tmp_path / "cat").mkdir()
@@ -187,6 +195,8 @@ def test_labels_by_hand(tmp_path: Path) -> None:
     refused("neither an index nor a pattern", tmp_path, label="(")
     (tmp_path / "labels.csv").write_text("other.png,1\n")
     refused("no label for 1 images: x_7.png", tmp_path)
+    (tmp_path / "labels.csv").write_bytes(b"x_7.png,1\n\0\xff\n")
+    refused("line 2: not of the form file,index", tmp_path)
     (tmp_path / "labels.csv").write_text("x_7.png,1\nx_8.png,cat\n")
     refused("line 2: 'cat' is no class index", tmp_path)
 

@@ -111,6 +111,7 @@ def test_the_true_class_is_shown_only_where_the_prediction_is_another() -> None:
     assert not any("is cat" in text for text in texts(draw_panel([case(truth="cat")])))
 
 
+@settings(deadline=None)
 @given(
     hnp.arrays(np.float64, (3, 2, 2), elements=st.floats(0, 1)),
     hnp.arrays(np.float64, (3, 2, 2), elements=st.floats(0, 1)),
@@ -129,7 +130,7 @@ def test_amplification_fills_the_scale_and_can_be_undone(
     assert np.allclose((picture - 0.5) * largest * 2, result - original, atol=1e-12)
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(
     hnp.arrays(np.uint8, st.tuples(st.sampled_from([1, 3]), st.integers(1, 9), st.integers(1, 9)))
 )

@@ -168,6 +168,16 @@ def test_damaged_batches_are_named(tmp_path: Path, content: bytes) -> None:
         load_dataset(folder)
 
 
+@pytest.mark.parametrize("cut", [0, 20, 200, 3000])
+def test_a_damaged_svhn_file_is_named(tmp_path: Path, cut: int) -> None:
+    content = {"X": pictures(32, 32, 3, 3), "y": np.array([[1], [2], [3]], np.uint8)}
+    savemat(tmp_path / "test_32x32.mat", content, do_compression=True)
+    whole = (tmp_path / "test_32x32.mat").read_bytes()
+    (tmp_path / "test_32x32.mat").write_bytes(whole[:cut])
+    with pytest.raises(UsageError, match="not the test file of SVHN"):
+        load_dataset("svhn", root=tmp_path)
+
+
 def test_a_missing_training_batch_is_said(tmp_path: Path) -> None:
     write_cifar(tmp_path / "c", pictures(5, 32, 32), [0] * 5, ["a"])
     (tmp_path / "c" / "data_batch_3").unlink()

@@ -41,11 +41,9 @@ def read_npz(path: Path, split: str) -> Labelled:
                 raise UsageError(f"{path} is a single array; save images and labels in one .npz.")
             keys = _keys(archive.files, split, path)
             arrays = {key: archive[name] for key, name in keys.items()}
-    except UsageError:
+    except (UsageError, FileNotFoundError, PermissionError):
         raise
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, FileNotFoundError | PermissionError):
-            raise
         raise UsageError(f"{path} cannot be read as an .npz file: {_first_line(error)}") from error
     return _labelled(arrays, path)
 
@@ -60,9 +58,9 @@ def read_hdf5(path: Path, split: str) -> Labelled:
                 [name for name in file if isinstance(file[name], h5py.Dataset)], split, path
             )
             arrays = {key: np.asarray(file[name][()]) for key, name in keys.items()}
-    except OSError as error:
-        if isinstance(error, FileNotFoundError | PermissionError):
-            raise
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (OSError, KeyError, RuntimeError) as error:  # KeyError: a link that leads nowhere
         raise UsageError(f"{path} cannot be read as HDF5: {_first_line(error)}") from error
     return _labelled(arrays, path)
 

@@ -133,6 +133,7 @@ def select(dataset: Dataset, classes: str | Entries) -> Dataset:
     return replace(
         _relabelled(dataset, label_map, len(chosen)),
         columns=tuple(whole[index] for index in chosen),
+        columns_of=_whole_count(dataset),
     )
 
 
@@ -164,7 +165,8 @@ def fit(
         return Fitted(replace(dataset, classes=model_classes, class_names=names, open_ended=False))
     data = ClassSet(dataset.classes, dataset.class_names, dataset.class_keys)
     model = ClassSet(model_classes, names, what="the model")
-    alignment = align(data, model, classes, columns=dataset.columns)
+    columns = dataset.columns if dataset.columns_of in (None, model_classes) else None
+    alignment = align(data, model, classes, columns=columns)
     count = len(alignment.columns) if alignment.columns is not None else model_classes
     fitted = _relabelled(dataset, alignment.label_map, count)
     if alignment.columns is None and names is not None and fitted.class_names is None:
@@ -317,8 +319,15 @@ def _relabelled(dataset: Dataset, label_map: NDArray[np.int64], count: int) -> D
         class_names=_permuted(dataset.class_names, label_map, count),
         class_keys=_permuted(dataset.class_keys, label_map, count),
         columns=None,
+        columns_of=None,
         open_ended=False,
     )
+
+
+def _whole_count(dataset: Dataset) -> int | None:
+    if dataset.columns is not None:
+        return dataset.columns_of
+    return None if dataset.open_ended else dataset.classes
 
 
 def _permuted(

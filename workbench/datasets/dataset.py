@@ -99,6 +99,7 @@ class Dataset:
         class_keys: one key a class where the source has keys beside names (WordNet ids), or None.
         columns: for each class, the class's index in the larger set it was chosen from
             (`workbench.datasets.classes.select`), or None where nothing was chosen.
+        columns_of: how many classes that larger set has; None where its source does not say.
         open_ended: the source does not say how many classes there are; ``classes`` is then the
             largest label + 1, and a model with more classes fits.
         notices: what the loader decided on its own and a person should know.
@@ -115,6 +116,7 @@ class Dataset:
     class_names: tuple[str, ...] | None = None
     class_keys: tuple[str, ...] | None = None
     columns: tuple[int, ...] | None = None
+    columns_of: int | None = None
     open_ended: bool = False
     notices: tuple[str, ...] = ()
 
@@ -161,7 +163,7 @@ class Dataset:
         return self.pixels.ids(rows)
 
     def shard(self, start: int, stop: int) -> "Shard":
-        """Return the examples from ``start`` up to ``stop``, exclusive, as the runner takes them."""
+        """Return the examples ``start`` … ``stop`` - 1 as the runner takes them."""
         from benchmarks.suite import Shard
 
         rows = slice(start, stop)

@@ -188,8 +188,8 @@ def _from_table(paths: Sequence[Path], where: Path) -> Files:
             f"folder of their own, or write {table} with lines file,index."
         )
     labels = {}
-    with table.open(newline="", encoding="utf-8") as lines:
-        for number, row in enumerate(csv.reader(lines), start=1):
+    with table.open(newline="", encoding="utf-8", errors="replace") as lines:
+        for number, row in enumerate(csv.reader(line.replace("\0", "") for line in lines), start=1):
             if not row or (number == 1 and not row[-1].strip().isdecimal()):
                 continue  # an empty line, or the header
             if len(row) != 2:

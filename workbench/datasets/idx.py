@@ -13,7 +13,7 @@ from workbench.datasets.dataset import InMemory
 from workbench.errors import UsageError
 
 UNSIGNED_BYTE = 0x08
-PREFIXES = {"train": ("train",), "test": ("t10k", "test"), "val": ("val", "t10k", "test")}
+SPLIT_PARTS = {"train": ("train",), "test": ("t10k", "test"), "val": ("val", "t10k", "test")}
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
@@ -57,10 +57,15 @@ def is_idx(path: Path) -> bool:
 def read_idx_split(folder: Path, split: str) -> Labelled:
     """Read the split's images and labels from a folder of IDX files."""
     files = images_files(folder)
-    for prefix in PREFIXES.get(split, (split,)):
-        for images in files:
-            if images.name.startswith(prefix):
-                return read_idx_pair(images)
+    for part in SPLIT_PARTS[split]:
+        found = [path for path in files if part in path.name.split("-")]
+        if len({path.name.removesuffix(".gz") for path in found}) > 1:
+            raise UsageError(
+                f"{folder} has {len(found)} files of {split} images; give one of them as the data, "
+                f"such as {found[0]}."
+            )
+        if found:
+            return read_idx_pair(found[0])
     raise UsageError(
         f"{folder} has no IDX images for the split {split!r}; "
         f"it has {', '.join(path.name for path in files)}."

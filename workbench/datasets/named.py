@@ -1,6 +1,8 @@
 """Data sets that go by a name: the embedded one, and those torchvision can download."""
 
 import os
+import sys
+from contextlib import redirect_stdout
 from importlib.resources import files
 from pathlib import Path
 
@@ -119,14 +121,16 @@ def _read_svhn(path: Path, split: str) -> Labelled:
     if not path.is_file():
         raise _absent("svhn", path.parent.parent, str(path))
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
     try:
         content = loadmat(path)
         pixels = np.ascontiguousarray(content["X"].transpose(3, 0, 1, 2))
         labels = content["y"].astype(np.int64).ravel() % 10  # the file calls the digit 0 "10"
-    # scipy's MATLAB reader has errors of its own and lets struct, zlib and numpy errors through
-    except (MatReadError, KeyError, ValueError, TypeError, OSError, ArithmeticError) as error:
+    except PermissionError:
+        raise
+    # scipy's MATLAB reader has errors of its own and lets numpy's, zlib's, struct's and Python's
+    # through on damaged files; all mean the same to the user.
+    except Exception as error:
         raise UsageError(f"{path} is not the {split} file of SVHN: {error}") from error
     if pixels.dtype != np.uint8:
         raise UsageError(f"{path} holds {pixels.dtype} pixels, not bytes.")
@@ -140,8 +144,10 @@ def _download(name: str, base: Path, split: str) -> None:
     target = base / "svhn" if name == "svhn" else base
     target.mkdir(parents=True, exist_ok=True)
     choice = {"split": "train" if train else "test"} if name == "svhn" else {"train": train}
+    fetch = getattr(torchvision.datasets, TORCHVISION[name])
     try:
-        getattr(torchvision.datasets, TORCHVISION[name])(str(target), download=True, **choice)
+        with redirect_stdout(sys.stderr):  # torchvision prints; stdout is for results
+            fetch(str(target), download=True, **choice)
     except (OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(f"Downloading {name} to {target} failed: {reason}") from error

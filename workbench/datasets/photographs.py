@@ -162,6 +162,8 @@ def read_header(path: Path) -> Header:
     try:
         with Image.open(path) as image:
             return Header(*image.size, image.mode in GREY_MODES)
+    except (FileNotFoundError, PermissionError):
+        raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise _unreadable(path, error) from error
 
