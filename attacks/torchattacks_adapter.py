@@ -3,7 +3,7 @@
 What it undoes, each shown by a test: the library puts a frozen BatchNorm back into training mode,
 leaves the model in another mode after an exception, reseeds or reads the global generators and the
 clock; its CW, EAD and UPGD losses take a masked-out logit for 0 and are wrong for negative logits;
-JSMA and the n_classes settings expect ten classes.
+JSMA and the n_classes settings expect ten classes, and three attacks three channels.
 """
 
 import functools
@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from attacks.attacked import Attack
 from attacks.norms import check_eps
@@ -40,6 +40,8 @@ _NEEDS_FOUR_CLASSES = {"APGDT", "AutoAttack"}
 _UNBOUNDED = {"CW", "DeepFool", "EADEN", "EADL1", "SparseFool"}
 # FAB takes the target for the label, finds it "already wrong" and moves nothing.
 _BROKEN_TARGETED_MODE = {"FAB"}
+# Their smoothing kernels are made for three channels.
+_NEEDS_COLOUR = {"PIFGSM", "PIFGSMPP", "TIFGSM"}
 # JSMA holds several matrices of features × features: 0.6 GB each at this size (3 × 64 × 64).
 _JSMA_FEATURES = 12_288
 _NORMS = {"Linf": "linf", "L2": "l2", "L1": "l1"}
@@ -190,7 +192,9 @@ def _shared_budget(members: list[str]) -> Budget | None:
     return max((b for b in budgets if b is not None), key=lambda budget: budget.eps)
 
 
-def _build(name: str, settings: Mapping[str, Any], model: StandIn, classes: int, seed: int) -> Any:
+def _build(
+    name: str, settings: Mapping[str, Any], model: nn.Module, classes: int, seed: int
+) -> Any:
     """The library's attack on a stand-in."""
     arguments = {
         key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()
@@ -221,16 +225,32 @@ def _call(name: str, settings: Mapping[str, object], model: StandIn, batch: Batc
         raise UnsuitedError(f"it needs features² of memory; {features} are over {_JSMA_FEATURES}")
     # The generator was seeded from the images' seeds.
     seed = int(torch.randint(2**31, ()))
-    attack = _build(name, settings, model.eval(), classes, seed)
+    grey = name in _NEEDS_COLOUR and batch.images.shape[1] == 1
+    images = batch.images.expand(-1, 3, -1, -1) if grey else batch.images
+    seen = _Grey(model) if grey else model
+    attack = _build(name, settings, seen.eval(), classes, seed)
     aims = batch.targets
     if name == "JSMA" and aims is None:
         aims = (batch.labels + 1) % classes  # the library's own choice, for any number of classes
     if aims is None:
-        return cast(Tensor, attack(batch.images.clone(), batch.labels))
-    if "targeted" not in attack.supported_mode or name in _BROKEN_TARGETED_MODE:
+        aims = batch.labels
+    elif "targeted" in attack.supported_mode and name not in _BROKEN_TARGETED_MODE:
+        attack.set_mode_targeted_by_label(quiet=True)
+    else:
         raise UnsuitedError("it has no targeted mode that works; choose another attack")
-    attack.set_mode_targeted_by_label(quiet=True)
-    return cast(Tensor, attack(batch.images.clone(), aims))
+    found = cast(Tensor, attack(images.clone(), aims))
+    return found[:, :1] if grey else found
+
+
+class _Grey(nn.Module):
+    """A stand-in for grey images, given with three equal channels; these stay equal."""
+
+    def __init__(self, model: StandIn) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        return cast(Tensor, self.model(images.mean(dim=1, keepdim=True)))
 
 
 def _ten_zeros(images: Tensor) -> Tensor:

@@ -271,6 +271,29 @@ def test_it_expects_ten_classes(name):
     assert (result.backwards > 0).all()
 
 
+@pytest.mark.parametrize("name", ["PIFGSM", "PIFGSMPP", "TIFGSM"])
+def test_it_expects_three_channels(name):
+    model = SmallNet()
+    images = examples(model)[0][:, :1].clone()
+
+    class OnGrey(SmallNet):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images.expand(-1, 3, -1, -1))
+
+    grey = OnGrey()
+    labels = predictions(grey, images)
+    with pytest.raises(RuntimeError, match="channels"):
+        getattr(torchattacks, name)(grey)(images, labels)
+
+    settings, attack = bind(name, {})
+    result = attack(grey, images, labels)
+    assert result.images.shape == images.shape
+    moved = (result.images - images).abs().flatten(1).amax(dim=1)
+    eps = settings.get("eps", settings.get("max_epsilon"))
+    assert (moved > eps / 2).all()
+    assert (moved <= eps * (1 + 1e-6)).all()
+
+
 @pytest.mark.parametrize("name", ["APGDT", "AutoAttack"])
 def test_too_few_classes_are_said(name):
     model = SmallNet(classes=3)
