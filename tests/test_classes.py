@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from timm.data import ImageNetInfo
+from torchvision.models import ResNet18_Weights
 
 from workbench.datasets import Dataset, align, fit, select
 from workbench.datasets.classes import ClassSet, parse_classes
@@ -177,6 +178,12 @@ def test_wordnet_folders_find_imagenets_outputs() -> None:
     fitted = fit(data_of(wnids, [0, 1, 2]), 1000)
     assert fitted.columns == (980, 3, 207)
     assert "ImageNet" in fitted.notices[0]
+    categories = tuple(ResNet18_Weights.DEFAULT.meta["categories"])
+    named = fit(data_of(wnids, [0, 1, 2]), 1000, categories)
+    assert named.columns == (980, 3, 207)
+    assert named.notices == ()
+    with pytest.raises(UsageError, match="cannot be matched by name"):
+        fit(data_of(wnids, [0, 1, 2]), 1000, categories[::-1])
     keyed = data_of(("a", "b", "c"), [0, 1, 2], class_keys=wnids)
     assert fit(keyed, 1000).columns == (980, 3, 207)
 

@@ -126,7 +126,7 @@ def test_amplification_fills_the_scale_and_can_be_undone(
         return
     assert np.abs(picture - 0.5).max() == pytest.approx(0.5)
     largest = np.abs(result - original).max()
-    assert factor == 0.5 / largest
+    assert factor == 0.5 / float(largest)
     assert np.allclose((picture - 0.5) * largest * 2, result - original, atol=1e-12)
 
 

@@ -275,12 +275,17 @@ def _by_name(data: ClassSet, model: ClassSet) -> tuple[dict[int, int], tuple[str
     if data.names is not None and data.names == model.names:
         return {index: index for index in range(data.count)}, ()
     notices: tuple[str, ...] = ()
-    if model.names is None and model.count == 1000 and data.count != 1000:
+    if model.count == 1000 and model.keys is None:
         wnids, names = _imagenet()
-        texts = [*(data.keys or ()), *(data.names or ())]
-        if any(text in set(wnids) for text in texts):
-            model = replace(model, names=names, keys=wnids)
-            notices = ("The model's 1000 outputs are taken to be ImageNet's, in its usual order.",)
+        known = set(wnids)
+        if any(text in known for text in [*(data.keys or ()), *(data.names or ())]):
+            if model.names is None:
+                model = replace(model, names=names, keys=wnids)
+                notices = (
+                    "The model's 1000 outputs are taken to be ImageNet's, in its usual order.",
+                )
+            elif _same_ends(model.names, names):
+                model = replace(model, keys=wnids)
     found: dict[int, int] = {}
     for index in range(data.count):
         texts = [names[index] for names in (data.keys, data.names) if names is not None]
@@ -362,6 +367,14 @@ def _imagenet() -> tuple[tuple[str, ...], tuple[str, ...]]:
     info = ImageNetInfo("imagenet-1k")
     wnids = tuple(str(wnid) for wnid in info.label_names())
     return wnids, tuple(str(info.index_to_description(index)) for index in range(len(wnids)))
+
+
+def _same_ends(names: Sequence[str], imagenet: Sequence[str]) -> bool:
+    """Whether names are ImageNet's in its order, told by the first and the last of them."""
+    firsts = [
+        [_plain(text.split(",", 1)[0]) for text in (of[0], of[-1])] for of in (names, imagenet)
+    ]
+    return firsts[0] == firsts[1]
 
 
 def _index(pairs: Iterable[tuple[str, int]]) -> Mapping[str, tuple[int, ...]]:
