@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from workbench.app import run
+from workbench.models import build
 
 CLASSES = 4
 SIDE = 8
@@ -42,7 +43,7 @@ def workbench(*arguments: object) -> Result:
 
 
 def refused(result: Result, *parts: str) -> None:
-    """Assert that a command line was refused as the design asks: code 2, two lines, no traceback."""
+    """Assert that a command line was refused by code 2 and two lines, no traceback."""
     assert result.code == 2, result.err
     error = result.err[result.err.index("error:") :].strip().splitlines()
     assert len(error) <= 2, result.err
@@ -66,8 +67,6 @@ def task(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 @cache
 def learnt() -> dict[str, torch.Tensor]:
     """The weights of an `mlp(width=16)` that has learnt the task; names as `mlp` has them."""
-    from workbench.models import build
-
     network = build("mlp(width=16)", channels=1, classes=CLASSES, input_size=(SIDE, SIDE))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():

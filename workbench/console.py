@@ -124,6 +124,12 @@ class Progress:
         if self.say is not None and time.monotonic() - self.said >= LINE_EVERY_SECONDS:
             self.say_now()
 
+    def skip(self, amount: float) -> None:
+        """Some of the work was there already: it is no longer to be done, nor was it done now."""
+        self.total -= amount
+        if self.bar is not None and self.task is not None:
+            self.bar.update(self.task, total=self.total)
+
     def describe(self, description: str | None) -> None:
         """What is being worked on now."""
         if description is not None and description != self.description:

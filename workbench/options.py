@@ -1,6 +1,7 @@
 """Options that several verbs share, and how a TOML file fills them in."""
 
 import math
+import sys
 import tomllib
 from enum import StrEnum
 from pathlib import Path
@@ -119,6 +120,11 @@ def apply_config(ctx: typer.Context, path: Path | None) -> Path | None:
         settings[name] = _as_given(value, many=many)
     ctx.default_map = {**(ctx.default_map or {}), **settings}
     return path
+
+
+def arguments(ctx: typer.Context) -> list[str]:
+    """The command line as it was written, without the program's name."""
+    return list(ctx.obj) if isinstance(ctx.obj, list) else sys.argv[1:]
 
 
 def _names(ctx: typer.Context) -> dict[str, tuple[str, bool]]:

@@ -132,9 +132,8 @@ def attack(
     Every success is confirmed in float32, as it is and after rounding to 8 bits. Results are kept
     cell by cell in a run directory; the same command with --output DIR resumes it.
     """
-    from workbench.attacking import Request, attack_checkpoints
+    from workbench.attacking import attack_checkpoints
 
-    request = Request.from_options(ctx.params)
     console = make_console(json_output=json_output, quiet=quiet)
-    if not attack_checkpoints(request, console):
+    if not attack_checkpoints(ctx.params, o.arguments(ctx), console):
         raise typer.Exit(1)

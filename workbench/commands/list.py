@@ -111,8 +111,8 @@ def _argument_texts(doc: str) -> dict[str, str]:
 
 
 def _plain(value: object) -> str:
+    from workbench.tables import plain_number
+
     if isinstance(value, float):
-        over = value * 255
-        near = round(over, 3)
-        return f"{near:g}/255" if 0 < value < 0.5 and abs(over - near) < 1e-9 else f"{value:g}"
+        return plain_number(value)
     return "none" if value is None else str(value)

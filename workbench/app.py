@@ -1,0 +1,95 @@
+"""The command line: which verbs there are, and how every error ends. Wiring only."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from workbench import __version__
+from workbench.commands.attack import attack
+from workbench.commands.list import list_names
+from workbench.commands.train import train
+from workbench.commands.verify import verify
+from workbench.console import Console
+from workbench.errors import Interrupted, explain
+
+DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+BROKEN_PIPE = 141  # what a shell reports for a program that SIGPIPE ended
+
+UsageProblem: type[Exception] = typer.BadParameter.__mro__[1]  # typer gives its base no public name
+
+app = typer.Typer(
+    name="workbench",
+    help="Find out how image classifiers break, and make them break less.",
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(attack)
+app.command()(train)
+app.command("list")(list_names)
+app.command()(verify)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"workbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog="`workbench VERB --help` says more. Exit codes: 0 done, 1 a part failed, "
+    "2 wrong use or an error, 130 interrupted."
+)
+def _start(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_version, help="Say the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; no error leaves this function.
+
+    0: done. 1: a part of the work failed. 2: wrong use or an unexpected error. 130: interrupted.
+    """
+    console = Console()
+    debug = "--debug" in arguments
+    try:
+        code = app(
+            list(arguments), prog_name="workbench", standalone_mode=False, obj=list(arguments)
+        )
+        sys.stdout.flush()
+        if code == INTERRUPTED:
+            console.error("Interrupted.")
+        return code if isinstance(code, int) else DONE
+    except Interrupted as stop:
+        console.error(str(stop))
+        return INTERRUPTED
+    except (KeyboardInterrupt, typer.Abort):
+        console.error("Interrupted.")
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output, such as `head`, has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except UsageProblem as problem:
+        console.error(_usage(problem))
+        return WRONG_USE
+    except Exception as error:  # noqa: BLE001  (the outermost place: every error ends as a line)
+        if debug:
+            traceback.print_exc()
+        console.error(explain(error))
+        return WRONG_USE
+
+
+def _usage(problem: Exception) -> str:
+    """A typer usage error as two lines: what is wrong, and where to read more."""
+    message = problem.format_message() if hasattr(problem, "format_message") else str(problem)
+    context = getattr(problem, "ctx", None)
+    path = context.command_path if context is not None else "workbench"
+    return f"{' '.join(message.split())}\nTry: {path} --help"

@@ -1,0 +1,270 @@
+"""What a command works on: the data set, and models whose outputs are its classes."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from benchmarks import ModelEntry, Shard
+from benchmarks.evaluation import float32_logits
+from workbench.console import Console
+from workbench.datasets import DataFacts, Dataset, fit, load_dataset
+from workbench.errors import UsageError
+from workbench.models import LoadedModel, ModelOptions, load_model, select_columns
+from workbench.models.factories import is_factory
+from workbench.options import parse_numbers
+
+Options = Mapping[str, Any]
+"""The parsed command line: every option by its parameter's name (`typer.Context.params`)."""
+
+COUNTING_BATCH = 500  # images that are read at once to count right predictions
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A data set as `benchmarks.Examples` wants it."""
+
+    dataset: Dataset
+
+    @property
+    def digest(self) -> str:
+        """The data set's."""
+        return self.dataset.digest
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def ids(self, rows: slice) -> NDArray[np.int64]:
+        """The stable ids of some examples, int64 (n,)."""
+        return self.dataset.ids(rows)
+
+    def shard(self, start: int, stop: int) -> Shard:
+        """The examples from ``start`` up to ``stop``, exclusive."""
+        rows = slice(start, stop)
+        return Shard(self.ids(rows), self.dataset.images(rows), self.dataset.labels[rows])
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """Models, and the data set with labels that are theirs.
+
+    Attributes:
+        dataset: the images, their labels numbered as the models' outputs.
+        models: with names that differ.
+        reload: for each model, what `load_described` needs to load it again; JSON values.
+        source: what was asked for of the data; JSON values.
+    """
+
+    dataset: Dataset
+    models: tuple[LoadedModel, ...]
+    reload: tuple[Mapping[str, Any], ...]
+    source: Mapping[str, Any]
+
+    @property
+    def examples(self) -> Examples:
+        """The data set as the runner wants it."""
+        return Examples(self.dataset)
+
+
+def model_options(options: Options) -> ModelOptions:
+    """What the command line says of the models.
+
+    Raises:
+        UsageError: mean or std are not numbers.
+    """
+    return ModelOptions(
+        arch=options["arch"],
+        mean=parse_numbers(options["mean"], "--mean"),
+        std=parse_numbers(options["std"], "--std"),
+        input_size=options["input_size"],
+        channels=options["channels"],
+        classes=options["num_classes"],
+        cifar_stem=options["cifar_stem"],
+        bgr=options["bgr"],
+        scale255=options["scale255"],
+        probabilities=options["probabilities"],
+        trust=options["trust"],
+    )
+
+
+def read_data(options: Options) -> Dataset:
+    """The data set of the command line; ``--limit`` and ``--classes`` are not applied yet.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    return load_dataset(
+        options["data"],
+        split=options["split"],
+        download=options["download"],
+        label=options["label"],
+    )
+
+
+def load_subjects(options: Options, console: Console) -> Subjects:
+    """Load the data and every checkpoint, and number the labels as the models do.
+
+    Raises:
+        UsageError: something cannot be loaded, or models and data do not fit together.
+        OSError: a file cannot be read.
+    """
+    dataset = read_data(options)
+    asked = model_options(options)
+    fitted: Dataset | None = None
+    models: list[LoadedModel] = []
+    reload: list[Mapping[str, Any]] = []
+    names = unique_names(options["checkpoints"])
+    for checkpoint, name in zip(options["checkpoints"], names, strict=True):
+        loaded = replace(load_model(checkpoint, asked, data=dataset.facts), name=name)
+        if not models and loaded.model.input_size is not None:
+            dataset = dataset.at_size(loaded.model.input_size[0])
+        mine = fit(dataset, loaded.model.classes, loaded.model.class_names, options["classes"])
+        notices = [*loaded.notices, *mine.notices]
+        if mine.columns is not None:
+            loaded = select_columns(loaded, mine.columns, mine.dataset.class_names)
+        if fitted is not None and not np.array_equal(fitted.labels, mine.dataset.labels):
+            raise UsageError(
+                f"{name} numbers the classes of {dataset.name} otherwise than {names[0]}; "
+                "attack them one by one."
+            )
+        fitted = fitted or mine.dataset
+        for notice in notices:
+            console.note(f"{name}: {notice}")
+        models.append(loaded)
+        reload.append(_reload(checkpoint, asked, dataset.facts, mine.columns))
+    if fitted is None:
+        raise UsageError("There is no checkpoint to work on.")
+    for notice in dataset.notices:
+        console.note(f"{dataset.name}: {notice}")
+    chosen = fitted.take(options["limit"])
+    asked_of_data = ("data", "split", "limit", "classes", "label")
+    source = {key: options[key] for key in asked_of_data}
+    return Subjects(chosen, tuple(models), tuple(reload), source)
+
+
+def model_entries(subjects: Subjects, device: torch.device) -> tuple[ModelEntry, ...]:
+    """The models as the runner wants them, each moved to the device when it is its turn."""
+    return tuple(
+        ModelEntry(
+            name=loaded.name,
+            digest=loaded.digest,
+            description={**loaded.description, "reload": dict(reload)},
+            get=_On(loaded.model, device),
+        )
+        for loaded, reload in zip(subjects.models, subjects.reload, strict=True)
+    )
+
+
+def count_right(model: nn.Module, dataset: Dataset, device: str, batch_size: int | None) -> int:
+    """How many images the model has right, in float32; the model is on ``device`` already."""
+    right = 0
+    for start in range(0, len(dataset), COUNTING_BATCH):
+        rows = slice(start, start + COUNTING_BATCH)
+        logits = float32_logits(model, dataset.images(rows).to(device), batch_size)
+        right += int((logits.argmax(dim=1).cpu().numpy() == dataset.labels[rows]).sum())
+    return right
+
+
+def load_described(
+    description: Mapping[str, object], *, trust: bool, look_in: Path | None = None
+) -> LoadedModel:
+    """Load a model again from what a record says of it.
+
+    A record may come from anyone, so nothing that it names is run unless ``trust`` is given.
+
+    Raises:
+        UsageError: the description is incomplete, the file is gone, or code would have to be run.
+    """
+    reload = description.get("reload")
+    if not isinstance(reload, Mapping) or not {"checkpoint", "options", "data"} <= set(reload):
+        raise UsageError("the record does not say how to load this model")
+    try:
+        known = {field.name for field in fields(ModelOptions)}
+        said = {key: value for key, value in dict(reload["options"]).items() if key in known}
+        options = ModelOptions(**{key: _tuple(value) for key, value in said.items()})
+        facts = DataFacts(**dict(reload["data"]))
+    except (TypeError, ValueError):
+        raise UsageError("the record's description of this model is damaged") from None
+    checkpoint = _located(str(reload["checkpoint"]), look_in)
+    if not trust and (is_factory(options.arch or "") or is_factory(checkpoint)):
+        raise UsageError("loading it would run code that the record names; add --trust to do so")
+    loaded = load_model(checkpoint, replace(options, trust=trust), data=facts)
+    columns = reload.get("columns")
+    return select_columns(loaded, tuple(columns)) if columns is not None else loaded
+
+
+def unique_names(checkpoints: Sequence[str]) -> list[str]:
+    """A name for each checkpoint: its file's stem, with as many folders as tell it from others.
+
+    >>> unique_names(["a/net.pt", "b/net.pt", "c/last.pt", "timm:resnet18"])
+    ['a/net', 'b/net', 'last', 'timm:resnet18']
+    """
+    parts = [_parts(checkpoint) for checkpoint in checkpoints]
+    depth = [1] * len(parts)
+    names = [_named(each, 1) for each in parts]
+    while True:
+        counts = Counter(names)
+        again = [i for i, name in enumerate(names) if counts[name] > 1 and depth[i] < len(parts[i])]
+        if not again:
+            break
+        for i in again:
+            depth[i] += 1
+            names[i] = _named(parts[i], depth[i])
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise UsageError(f"The checkpoint {twice} is given twice.")
+    return names
+
+
+def _parts(checkpoint: str) -> tuple[str, ...]:
+    path = Path(checkpoint)
+    is_file = path.suffix in {".pt", ".pth", ".th", ".pt2", ".safetensors", ".bin", ".ckpt"}
+    return (*path.absolute().parts[:-1], path.stem) if is_file else (checkpoint,)
+
+
+def _named(parts: tuple[str, ...], depth: int) -> str:
+    return "/".join(parts[-depth:])
+
+
+@dataclass(frozen=True)
+class _On:
+    """Gives a module on a device."""
+
+    module: nn.Module
+    device: torch.device
+
+    def __call__(self) -> nn.Module:
+        return self.module.to(self.device)
+
+
+def _reload(
+    checkpoint: str, options: ModelOptions, facts: DataFacts, columns: Sequence[int] | None
+) -> dict[str, Any]:
+    path = Path(checkpoint).expanduser()
+    return {
+        "checkpoint": str(path.absolute()) if path.exists() else checkpoint,
+        "options": {key: _list(value) for key, value in asdict(options).items()},
+        "data": asdict(facts),
+        "columns": None if columns is None else list(columns),
+    }
+
+
+def _located(checkpoint: str, look_in: Path | None) -> str:
+    """Where the checkpoint is now: where it was, or under its name in ``look_in``."""
+    if look_in is not None and (look_in / Path(checkpoint).name).exists():
+        return str(look_in / Path(checkpoint).name)
+    return checkpoint
+
+
+def _list(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

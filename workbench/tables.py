@@ -1,0 +1,144 @@
+"""Results as tables for people: one table a model, measures down the side, attacks across."""
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from workbench.console import duration
+
+Result = Mapping[str, Any]
+
+UNKNOWN = "-"  # for what nothing was counted
+
+_SUFFIX = re.compile(r"(.*?)((?: target=\S+)?(?: seed=\d+)?)", re.DOTALL)  # what a condition adds
+
+LABEL_WIDTH, COLUMN_WIDTH = 34, 32  # characters; decide how many attacks stand side by side
+
+
+def result_tables(results: Sequence[Result], width: int) -> Iterator[Table]:
+    """Tables of `benchmarks.results.results`, so many attacks in each as fit the width."""
+    side_by_side = max(1, (width - LABEL_WIDTH) // COLUMN_WIDTH)
+    for model in dict.fromkeys(str(result["model"]) for result in results):
+        mine = [result for result in results if result["model"] == model]
+        for start in range(0, len(mine), side_by_side):
+            yield _table(model, mine[start : start + side_by_side])
+
+
+def _table(model: str, results: Sequence[Result]) -> Table:
+    table = Table(title=Text(model), title_justify="left", header_style="bold")
+    table.add_column(Text("mean over images, 95 % interval"), max_width=LABEL_WIDTH)
+    for result in results:
+        table.add_column(Text(short_spec(str(result["attack"]))), justify="right")
+    rows = [dict(_rows(result)) for result in results]
+    for label in dict.fromkeys(label for row in rows for label in row):
+        table.add_row(label, *(Text(row.get(label, "")) for row in rows))
+    return table
+
+
+def _rows(result: Result) -> Iterator[tuple[str, str]]:
+    """Each line of a result: its label and its value."""
+    images, attacked = int(result["images"]), int(result["attacked"])
+    yield "images", str(images)
+    if result["failures"]:
+        lost = sum(int(each["stop"]) - int(each["start"]) for each in result["failures"])
+        yield "images lost to failures", str(lost)
+    yield "wrong before any attack", str(result["clean_wrong"])
+    yield "attacked (right when clean)", str(attacked)
+    yield "reached the goal", _rate(result, "success_rate", "succeeded", "attacked")
+    yield (
+        "  after rounding to 8 bits",
+        _rate(result, "success_rate_8bit", "succeeded_8bit", "attacked"),
+    )
+    yield "misclassified at all", _rate(result, "misclassified_rate", "misclassified", "attacked")
+    if result.get("random_state"):
+        yield "ended in the random state", str(result["random_state"])
+    yield "still right, of all images", _rate(result, "robust_accuracy")
+    yield "of the successes:", ""
+    yield "  change per pixel", _mean(result, "mean_pixel_change", ".4f")
+    if _known(result.get("mean_pixel_change_unshrunk")):
+        yield "  change before shrinking", _mean(result, "mean_pixel_change_unshrunk", ".4f")
+    for threshold, count in dict(result["pixels_over_threshold"]).items():
+        interval = dict(result.get("pixels_over_threshold_interval") or {}).get(threshold)
+        yield f"  pixels moved over {float(threshold):.3g}", _with_interval(count, interval, ".1f")
+    yield "  largest change (L∞)", _mean(result, "mean_linf", ".4f")
+    yield "  median confidence", _number(result.get("median_confidence"), ".3f")
+    yield "of the attacked:", ""
+    yield "  steps", _mean(result, "mean_steps", ".1f")
+    yield "  forward passes", _mean(result, "forwards_per_image", ".1f")
+    yield "  backward passes", _mean(result, "backwards_per_image", ".1f")
+    yield "time", duration(float(result["seconds"] or 0))
+
+
+def worst_case_lines(worst: Sequence[Result]) -> list[str]:
+    """What is left of each model under the worst of all its attacks, image by image."""
+    return [
+        f"{each['model']}: right when clean and under every attack: "
+        f"{_with_interval(each['robust_accuracy'], each.get('robust_accuracy_interval'), '.1%')} "
+        f"of {each['images']} images (per-image worst case over {len(each['attacks'])} attacks)"
+        for each in worst
+        if len(each["attacks"]) > 1
+    ]
+
+
+def short_spec(canonical: str) -> str:
+    """A canonical spec without the settings that stand at their defaults, budgets in 1/255.
+
+    >>> short_spec("fgsm(eps=0.03137254901960784, loss='ce')")
+    'fgsm(eps=8/255)'
+    """
+    from attacks.spec import Spec, parse, resolve
+
+    text, rest = _SUFFIX.fullmatch(canonical).groups()  # type: ignore[union-attr]  # fits any text
+    try:
+        spec = parse(text)
+        usual = parse(resolve(spec.name).spec).settings
+    except ValueError:
+        return canonical
+    kept = []
+    for key, value in spec.settings.items():
+        if (key == "eps" and value is not None) or value != usual.get(key):
+            inner = short_spec(value) if isinstance(value, str) and "(" in value else value
+            written = plain_number(inner) if isinstance(inner, float) else str(inner)
+            kept.append(f"{key}={written}")
+    short = f"{spec.name}({', '.join(kept)})" if kept else str(Spec(spec.name))
+    return short + rest
+
+
+def plain_number(value: float) -> str:
+    """A number as people write it, multiples of 1/255 as such.
+
+    >>> plain_number(8 / 255), plain_number(0.1)
+    ('8/255', '0.1')
+    """
+    near = round(value * 255, 3)
+    is_multiple = 0 < value < 0.5 and near > 0 and abs(value * 255 - near) < 1e-9
+    return f"{near:g}/255" if is_multiple and near == round(near, 1) else f"{value:g}"
+
+
+def _rate(result: Result, name: str, part: str = "", whole: str = "") -> str:
+    text = _with_interval(result.get(name), result.get(f"{name}_interval"), ".1%")
+    return f"{result[part]}/{result[whole]} = {text}" if part and text != UNKNOWN else text
+
+
+def _mean(result: Result, name: str, form: str) -> str:
+    return _with_interval(result.get(name), result.get(f"{name}_interval"), form)
+
+
+def _with_interval(value: object, interval: Sequence[object] | None, form: str) -> str:
+    text = _number(value, form)
+    if interval is None or not all(_known(end) for end in interval):
+        return text
+    low, high = (_number(end, form).removesuffix("%") for end in interval)
+    return f"{text} [{low}, {high}]"
+
+
+def _number(value: object, form: str) -> str:
+    return format(value, form) if _known(value) else UNKNOWN
+
+
+def _known(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
