@@ -17,7 +17,7 @@ from workbench.models.options import ModelOptions
 from workbench.models.preprocessing import choose_input_size, choose_normalisation
 from workbench.models.probing import (
     as_scores,
-    has_gradient,
+    gradient_reach,
     looks_like_probabilities,
     probe_images,
     try_output,
@@ -118,9 +118,11 @@ def load_model(
         bgr=options.bgr or found.bgr,
         scale=255.0 if options.scale255 else found.scale,
     ).eval()
-    differentiable = has_gradient(model, probe_images(found.channels, *own_size))
-    if not differentiable:
+    reach = gradient_reach(model, probe_images(found.channels, *own_size))
+    if reach == "none":
         notices.append("no gradient reaches the images, so gradient attacks cannot be run on it")
+    if reach == "zero":
+        notices.append("the gradient is zero on grey and on static: gradient attacks may mislead")
     description = _describe(found, model)
     return LoadedModel(
         _name(checkpoint, found),
@@ -128,7 +130,7 @@ def load_model(
         sha256_json({key: description[key] for key in _CHANGES_LOGITS if key in description}),
         description,
         tuple(notices),
-        differentiable,
+        differentiable=reach != "none",
     )
 
 

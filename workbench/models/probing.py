@@ -66,7 +66,7 @@ def as_scores(network: nn.Module, output: object) -> tuple[nn.Module, Tensor]:
         UsageError: there are no scores for two or more classes in it, or they are not finite.
     """
     scores = _scores(output)
-    if scores is None or scores.ndim < 2 or scores.flatten(2).shape[2:].numel() != 1:
+    if scores is None or scores.ndim < 2 or scores[0].numel() != scores.shape[1]:
         what = "x".join(map(str, scores.shape)) if scores is not None else type(output).__name__
         raise UsageError(f"The network returns {what}, not one score for each class.")
     flat = scores.flatten(1)
@@ -86,15 +86,19 @@ def looks_like_probabilities(scores: Tensor) -> bool:
     return bool((scores >= 0).all()) and bool(((sums - 1).abs() < _SUM_TOLERANCE).all())
 
 
-def has_gradient(model: Classifier, images: Tensor) -> bool:
-    """Whether the logits depend on the images (N, C, H, W) as far as autograd can tell."""
+def gradient_reach(model: Classifier, images: Tensor) -> str:
+    """How far a gradient of the logits reaches images (N, C, H, W).
+
+    ``"yes"``; ``"zero"``, where it is zero everywhere, as of rounded inputs or saturated outputs;
+    or ``"none"``, where autograd finds no way, as in a program that was exported without one.
+    """
     images = images[:2].clone().requires_grad_()
     try:
         with torch.enable_grad():
             (gradient,) = torch.autograd.grad(model(images).square().sum(), images)
     except RuntimeError:
-        return False
-    return bool(torch.isfinite(gradient).all()) and bool((gradient != 0).any())
+        return "none"
+    return "yes" if bool((gradient != 0).any()) else "zero"
 
 
 def _scores(output: Any) -> Tensor | None:
