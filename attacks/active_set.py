@@ -87,7 +87,7 @@ class Climb:
         give_up: (live, logits, values) -> bool (n,), images in the random state; may change memory.
         stop: whether an image leaves at its first success; otherwise it takes all its steps.
         skip_wrong: whether images whose clean prediction is not the label are left alone.
-        result: live -> what an image that ran out of steps becomes; None for the last iterate.
+        result: (live, values) -> what an image becomes that ran out of steps; None for its last.
     """
 
     objective: Objective
@@ -98,7 +98,7 @@ class Climb:
     give_up: Callable[[Live, Tensor, Tensor], Tensor] | None = None
     stop: bool = True
     skip_wrong: bool = True
-    result: Callable[[Live], Tensor] | None = None
+    result: Callable[[Live, Tensor], Tensor] | None = None
 
 
 @dataclass
@@ -184,7 +184,7 @@ def check_inputs(
         )
     if len(images):
         low, high = float(images.min()), float(images.max())
-        if not (low >= -1e-6 and high <= 1 + 1e-6):  # also false for NaN
+        if not (low >= -1e-5 and high <= 1 + 1e-5):  # also false for NaN
             raise ValueError(
                 f"images must be in [0, 1], not [{low:g}, {high:g}]; "
                 "normalisation belongs inside the model"
@@ -296,7 +296,7 @@ def _step(
         live.images = torch.where(go_on[:, None, None, None], moved, live.images)
     if how.result is not None:
         out = (ended == int(Ended.OUT_OF_STEPS))[:, None, None, None]
-        live.images = torch.where(out, how.result(live), live.images)
+        live.images = torch.where(out, how.result(live, values.detach()), live.images)
     run.ended[rows] = ended
     run.live.put(rows, live)
 
@@ -378,8 +378,8 @@ def _cautions(run: _Run) -> list[Caution]:
     return found
 
 
-def check_steps(steps: int, *, restarts: int = 1) -> None:
-    """Refuse counts that are not whole numbers of at least one."""
-    for name, value in (("steps", steps), ("restarts", restarts)):
+def check_counts(**counts: int) -> None:
+    """Refuse settings that are not whole numbers of at least one."""
+    for name, value in counts.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name}={value!r} must be a whole number of at least 1")

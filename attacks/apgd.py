@@ -6,7 +6,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from attacks.active_set import Climb, Live, check_steps, climb
+from attacks.active_set import Climb, Live, check_counts, climb
 from attacks.attacked import Attacked
 from attacks.norms import check_eps, norm_named
 from attacks.objectives import Goal, objective_named
@@ -53,7 +53,7 @@ def apgd(
         ValueError: for settings or tensors that do not fit.
     """
     check_eps(eps, norm)
-    check_steps(steps, restarts=restarts)
+    check_counts(steps=steps, restarts=restarts)
     ball = norm_named(norm)
     periods = checkpoints(steps)
     # For each step count: the length of the period that ends there, or 0.
@@ -102,13 +102,17 @@ def apgd(
         memory["previous"] = images
         return ball.project(moved, live.originals, eps, memory)
 
+    def best(live: Live, values: Tensor) -> Tensor:
+        last_is_better = values > live.memory["best_value"]
+        return torch.where(_wide(last_is_better), live.images, live.memory["best"])
+
     how = Climb(
         objective=objective_named(loss, targeted=targets is not None),
         move=move,
         steps=steps,
         remember=remember,
         start=start if restarts > 1 else None,
-        result=lambda live: live.memory["best"],
+        result=best,
     )
     return climb(model, images, labels, how, Goal(targets), seeds, restarts)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks import draws
-from attacks.active_set import Climb, Live, check_steps, climb
+from attacks.active_set import Climb, Live, check_counts, climb
 from attacks.attacked import Attacked
 from attacks.draws import Stream
 from attacks.gradients import exact_path, frozen
@@ -55,7 +55,7 @@ def fooling(
     """
     if start not in STARTS:
         raise ValueError(unknown("start", start, STARTS))
-    check_steps(steps)
+    check_counts(steps=steps)
     length = step_size if strength is None else strength
     if not (isinstance(length, int | float) and math.isfinite(length) and length > 0):
         raise ValueError(f"the length of a step must be a positive number, not {length!r}")

@@ -35,17 +35,20 @@ def norm_named(name: str) -> Norm:
     return NORMS[name]
 
 
-def check_eps(eps: float, norm: str = "linf") -> None:
+def check_eps(eps: float, norm: str = "linf", *, name: str = "eps") -> None:
     """Refuse a budget that is negative, not a number, or plainly on the 0-255 scale."""
     if not isinstance(eps, int | float) or isinstance(eps, bool) or not eps >= 0:
-        raise ValueError(f"eps={eps!r} must be a number of at least 0")
+        raise ValueError(f"{name}={eps!r} must be a number of at least 0")
     if norm == "linf" and eps > 1:
-        raise ValueError(f"eps={eps:g} is larger than the image range [0, 1]; write {eps:g}/255?")
+        raise ValueError(
+            f"{name}={eps:g} is larger than the image range [0, 1]; write {eps:g}/255?"
+        )
 
 
 def l2_lengths(values: Tensor) -> Tensor:
     """The L2 norm of each image, (N, 1, 1, 1)."""
-    return torch.linalg.vector_norm(values, dim=(1, 2, 3), keepdim=True)
+    lengths: Tensor = torch.linalg.vector_norm(values, dim=(1, 2, 3), keepdim=True)
+    return lengths
 
 
 def l2_unit(gradient: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from attacks.active_set import Climb, Live, check_steps, climb
+from attacks.active_set import Climb, Live, check_counts, climb
 from attacks.attacked import Attacked
 from attacks.norms import check_eps, norm_named
 from attacks.objectives import Goal, objective_named
@@ -49,12 +49,12 @@ def pgd(
         ValueError: for settings or tensors that do not fit.
     """
     check_eps(eps, norm)
-    check_steps(steps, restarts=restarts)
+    check_counts(steps=steps, restarts=restarts)
     if stop not in ("success", "never"):
         raise ValueError(unknown("stop", stop, ("success", "never")))
     ball = norm_named(norm)
     length = 2.5 * eps / steps if step_size is None else step_size
-    check_eps(length, norm)
+    check_eps(length, norm, name="step_size")
 
     def remember(live: Live) -> dict[str, Tensor]:
         return ball.walls(live.originals, eps)

@@ -5,7 +5,7 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from attacks.active_set import check_steps, padded
+from attacks.active_set import check_counts, padded
 from attacks.attacked import Attacked, Ended
 from attacks.execution import execution
 from attacks.gradients import exact_path, frozen
@@ -39,7 +39,7 @@ def shrink(
     Raises:
         ValueError: for settings or tensors that do not fit.
     """
-    check_steps(steps)
+    check_counts(steps=steps)
     inner = resolve(attack)
     if inner.name == "shrink":
         raise ValueError("shrink(attack=shrink(...)) has nothing left to shrink")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks import cautions, draws
-from attacks.active_set import Climb, Live, check_steps, climb
+from attacks.active_set import Climb, Live, check_counts, climb
 from attacks.attacked import Attacked, Ended
 from attacks.draws import Stream
 from attacks.gradients import exact_path
@@ -66,9 +66,8 @@ def sign_ascent(
         raise ValueError(f"confidence={confidence!r} must be in [0, 1)")
     if direction not in ("sign", "normalised"):
         raise ValueError(unknown("direction", direction, ("sign", "normalised")))
-    check_steps(steps)
-    check_steps(patience)
-    check_eps(step_size)
+    check_counts(steps=steps, patience=patience)
+    check_eps(step_size, name="step_size")
     if eps is not None:
         check_eps(eps)
     ball, radius = NORMS["linf"], 1.0 if eps is None else eps

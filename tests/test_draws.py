@@ -65,7 +65,7 @@ def test_uniform_normal_and_signs_have_their_distributions():
     seeds = draws.image_seeds(3, torch.arange(100))
     n = 100 * 2000
     uniform = draws.uniform(seeds, (2000,), stream=1).double()
-    assert 0 <= uniform.min()
+    assert uniform.min() >= 0
     assert uniform.max() < 1
     normal = draws.normal(seeds, (2000,), stream=1).double()
     signs = draws.signs(seeds, (2000,), stream=1).double()

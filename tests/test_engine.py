@@ -199,9 +199,7 @@ def test_a_fast_copy_that_lies_is_not_believed(monkeypatch, after):
     def liar(model, probe, dtype):
         passes = itertools.count()
         honest, wrong = exact_path(model), nn.functional.one_hot((labels + 1) % 5, 5) * 9.0
-        return lambda batch: (
-            honest(batch) if next(passes) < after else wrong + 0 * honest(batch)
-        )
+        return lambda batch: honest(batch) if next(passes) < after else wrong + 0 * honest(batch)
 
     expected = pgd(model, images, labels, eps=1 / 255)
     monkeypatch.setattr(active_set, "fast_path", liar)

@@ -213,7 +213,12 @@ def test_targets_are_reached(name):
         ("sign-ascent", {"confidence": 0, "step_size": 1e-4}, torch.inf, 1e-4),
         ("fooling", {"step_size": 0.002}, 2, 0.002),
         # Ten bisections leave 2⁻¹⁰ of the distance they began at.
-        ("shrink", {"attack": "sign-ascent(confidence=0, step_size=2/255)"}, torch.inf, 2 / 255 / 2),
+        (
+            "shrink",
+            {"attack": "sign-ascent(confidence=0, step_size=2/255)"},
+            torch.inf,
+            2 / 255 / 2,
+        ),
         ("shrink", {"attack": "fgsm(eps=0.3)"}, torch.inf, 0.3 / 1024),
         ("shrink", {"attack": "fooling(step_size=0.5)"}, 2, 0.5 / 1024),
     ],

@@ -65,7 +65,7 @@ def test_what_is_written_is_read_back(settings):
     ],
 )
 def test_anything_else_is_refused(text):
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         parse(text)
 
 

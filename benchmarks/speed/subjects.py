@@ -1,0 +1,115 @@
+"""The models and images of the benchmarks: a ResNet-20 trained plainly and one adversarially.
+
+Without ``--data`` they see the embedded Fashion-MNIST images, padded to 32x32 and three channels.
+Trained weights are kept in ``build/speed`` and used again.
+"""
+
+import argparse
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from attacks import pgd
+from attacks.gradients import frozen
+from defenses.training import train
+from workbench.datasets import load_dataset
+from workbench.models import Classifier, build
+
+STORE = Path("build/speed")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained model with test images that it gets right."""
+
+    name: str
+    model: nn.Module
+    images: Tensor
+    labels: Tensor
+
+
+def arguments(description: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--data", default="fashion-mnist-mini", help="a data set's name or path")
+    parser.add_argument("--images", type=int, default=512, help="correctly classified images")
+    parser.add_argument("--epochs", type=int, default=4, help="epochs of training")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    return parser.parse_args()
+
+
+def subject(kind: str, options: argparse.Namespace) -> Subject:
+    """The ``plain`` or the ``adversarial`` model, trained now or before."""
+    device = torch.device(options.device)
+    model = _trained(kind, options, device).to(device)
+    data = load_dataset(options.data, split="test").take(options.images * 3, seed=0)
+    images = _as_cifar(data.images(slice(None))).to(device)
+    labels = torch.from_numpy(data.labels).to(device)
+    with frozen(model), torch.no_grad():
+        predicted = torch.cat([model(batch).argmax(dim=1) for batch in images.split(256)])
+    right = (predicted == labels).nonzero()[: options.images, 0]
+    accuracy = float((predicted == labels).float().mean())
+    print(f"{kind} resnet20 on {options.data}: clean accuracy {accuracy:.3f}, {len(right)} images")
+    return Subject(kind, model.eval(), images[right], labels[right])
+
+
+def _trained(kind: str, options: argparse.Namespace, device: torch.device) -> nn.Module:
+    network = build("resnet20", channels=3, classes=10, input_size=(32, 32))
+    model = Classifier(network, channels=3, classes=10, mean=(0.5,) * 3, std=(0.25,) * 3)
+    key = f"{kind} {options.data} {options.epochs}".encode()
+    stored = STORE / f"{kind}-{hashlib.sha256(key).hexdigest()[:12]}.pt"
+    if stored.exists():
+        model.load_state_dict(torch.load(stored, weights_only=True))
+        return model
+    data = load_dataset(options.data, split="train")
+    images = (_as_cifar(data.images(slice(None))) * 255).round().to(torch.uint8)
+    labels = torch.from_numpy(data.labels)
+    torch.manual_seed(0)
+    if kind == "plain":
+        for epoch in train(model, images, labels, epochs=options.epochs, device=device):
+            print(
+                f"  training {kind}: epoch {epoch.number} of {epoch.epochs}, loss {epoch.loss:.3f}"
+            )
+    else:
+        _train_adversarially(model.to(device), images, labels, options.epochs, device)
+    STORE.mkdir(parents=True, exist_ok=True)
+    torch.save(model.state_dict(), stored)
+    return model
+
+
+def _train_adversarially(
+    model: nn.Module, images: Tensor, labels: Tensor, epochs: int, device: torch.device
+) -> None:
+    """One-step adversarial training from random starts (Wong, Rice, Kolter 2020)."""
+    generator = torch.Generator().manual_seed(0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    steps = epochs * (len(images) // 128)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=steps)
+    for epoch in range(epochs):
+        total = 0.0
+        order = torch.randperm(len(images), generator=generator)
+        for rows in order[: len(images) // 128 * 128].split(128):
+            batch, answers = images[rows].to(device) / 255, labels[rows].to(device)
+            seeds = torch.randint(2**62, (len(rows),), generator=generator).to(device)
+            moved = pgd(
+                model, batch, answers, seeds=seeds, eps=8 / 255, step_size=10 / 255, steps=1,
+                random_start=True, stop="never",
+            ).images  # fmt: skip
+            model.train()
+            loss = F.cross_entropy(model(moved), answers)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            total += loss.item() / (len(images) // 128)
+        print(f"  training adversarial: epoch {epoch + 1} of {epochs}, loss {total:.3f}")
+    model.eval()
+
+
+def _as_cifar(images: Tensor) -> Tensor:
+    """Images of 32x32 with three channels."""
+    padding = (32 - images.shape[-1]) // 2
+    return F.pad(images, (padding,) * 4).expand(-1, 3, -1, -1).contiguous()
