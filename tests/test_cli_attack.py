@@ -207,7 +207,9 @@ def test_the_resolved_settings_are_stored(checkpoint: Path) -> None:
 def test_a_failed_cell_is_told_and_ends_in_1(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(model: object, images: object, labels: object, **_: object) -> object:
+    def failing(
+        model: object, images: object, labels: object, *, targets: object = None, seeds: object = None
+    ) -> object:
         raise RuntimeError("the attack broke")
 
     monkeypatch.setitem(ATTACKS, "failing", failing)  # type: ignore[arg-type]

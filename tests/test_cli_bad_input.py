@@ -88,14 +88,13 @@ FLOATS = (IMAGES / 255).astype(np.float32)
 WRONG_DATA = {
     "NaN": (np.where(FLOATS > 0.5, np.nan, FLOATS), LABELS, "NaN"),
     "range": (FLOATS * 2 - 1, LABELS, "[-1, 1]"),
-    "size": (np.zeros((8, 5, 5), np.uint8), LABELS, "5"),
     "channels": (np.zeros((8, 8, 8, 3), np.uint8), LABELS, "channels"),
     "dimensions": (np.zeros((8, 64), np.uint8), LABELS, "images"),
     "labels too high": (IMAGES, LABELS + 3, "label"),
     "labels below 0": (IMAGES, LABELS - 1, "-1"),
     "labels of floats": (IMAGES, LABELS + 0.5, "integers"),
     "fewer labels": (IMAGES, LABELS[:5], "5"),
-    "no images": (IMAGES[:0], LABELS[:0], "no images"),
+    "no images": (IMAGES[:0], LABELS[:0], "bad.npz"),
     "objects": (np.array([Bomb()], dtype=object), LABELS, "bad.npz"),
 }
 

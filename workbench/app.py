@@ -1,15 +1,16 @@
 """The command line: which verbs there are, and how every error ends. Wiring only."""
 
+import inspect
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
 
-from workbench import __version__
 from workbench.commands.attack import attack
+from workbench.commands.check import check
 from workbench.commands.list import list_names
 from workbench.commands.train import train
 from workbench.commands.verify import verify
@@ -28,14 +29,23 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(attack)
-app.command()(train)
-app.command("list")(list_names)
-app.command()(verify)
+VERBS: dict[str, Callable[..., None]] = {
+    "attack": attack,
+    "check": check,
+    "train": train,
+    "list": list_names,
+    "verify": verify,
+}
+for _name, _verb in VERBS.items():
+    # Typer shows line breaks as they stand; a docstring's are only there for its editor.
+    _paragraphs = inspect.cleandoc(_verb.__doc__ or "").split("\n\n")
+    app.command(_name, help="\n\n".join(" ".join(text.split()) for text in _paragraphs))(_verb)
 
 
 def _show_version(value: bool) -> None:
     if value:
+        from workbench import __version__
+
         typer.echo(f"workbench {__version__}")
         raise typer.Exit
 

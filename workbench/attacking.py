@@ -66,7 +66,9 @@ def resolve(options: Options, console: Console) -> tuple[Plan, Subjects]:
     conditions = make_conditions(
         options["attacks"],
         **shortcuts,
-        target=parse_target(options["targeted"], subjects.dataset.class_names),
+        target=parse_target(
+            options["targeted"], subjects.dataset.classes, subjects.dataset.class_names
+        ),
         seed=options["seed"],
     )
     channels, (height, width) = subjects.dataset.channels, subjects.dataset.size

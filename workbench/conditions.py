@@ -44,19 +44,23 @@ def make_conditions(
     return tuple(Condition(each.spec, each.attack, seed, target) for each in bound)
 
 
-def parse_target(text: str | None, class_names: Sequence[str] | None) -> str | int | None:
-    """A rule (``random``, ``least-likely``, ``next``), a class number or a class name.
+def parse_target(
+    text: str | None, classes: int, class_names: Sequence[str] | None
+) -> str | int | None:
+    """A rule (``random``, ``least-likely``, ``next``), a class name, or its number.
 
     Raises:
         UsageError: it is none of these.
     """
     if text is None or text in TARGET_RULES:
         return text
-    if text.isdecimal():
-        return int(text)
     names = list(class_names or ())
     if text in names:
         return names.index(text)
+    if text.isdecimal() and int(text) < classes:
+        return int(text)
+    if text.isdecimal():
+        raise UsageError(f"--targeted {text}: the classes are numbered 0 to {classes - 1}.")
     hint = suggestion(text, [*TARGET_RULES, *names])
     raise UsageError(
         f"--targeted {text} is no class of this data.{hint} "

@@ -41,7 +41,7 @@ def read_pickle(path: Path) -> object:
         with warnings.catch_warnings(), torch.serialization.safe_globals(list(_harmless())):
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
+    except (FileNotFoundError, PermissionError):
         raise
     except Exception as error:  # damaged bytes can make the reader fail in any way it knows
         raise _refusal(path, error) from error
