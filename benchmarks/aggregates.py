@@ -124,7 +124,7 @@ def _means(
     some = np.isfinite(values).any(axis=2)
     means[some] = np.nanmean(values[some], axis=1)
     flat = values.reshape(-1, examples).T
-    intervals = bootstrap_means(flat, seed).reshape(-1, attacks, 2)
+    intervals = bootstrap_means(flat, seed).reshape(len(values), attacks, 2)
     numbers: Numbers = {}
     for k, name in enumerate(names):
         numbers[name], numbers[f"{name}_interval"] = means[k], intervals[k]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.execution import Execution
-from attacks.gradients import exact_path, frozen
+from attacks.gradients import Forward, exact_path, frozen
 
 
 def float32_logits(
@@ -32,8 +32,7 @@ def float32_logits(
         torch.OutOfMemoryError: if not even one image fits.
     """
     size = Execution(batch_size=batch_size).batch(images)
-    with frozen(model), torch.no_grad(), _full_float32(images.device):
-        forward = exact_path(model)
+    with float32_forward(model, images.device) as forward:
         while True:
             try:
                 return torch.cat([forward(batch) for batch in images.split(size)])
@@ -44,6 +43,13 @@ def float32_logits(
                 torch.cuda.empty_cache()
                 if halved is not None:
                     halved(size)
+
+
+@contextmanager
+def float32_forward(model: nn.Module, device: torch.device) -> Iterator[Forward]:
+    """The model's forward without gradients, in evaluation mode and full float32."""
+    with frozen(model), torch.no_grad(), _full_float32(device):
+        yield exact_path(model)
 
 
 @contextmanager

@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from attacks.attacked import Attacked, Caution, Ended
+from attacks.cautions import examine_model, halved_batch
 from attacks.draws import image_seeds, wrong_classes
 from attacks.execution import Execution, engine
 from benchmarks import columns, metrics
 from benchmarks.cells import CellResult, KeptImages
-from benchmarks.evaluation import float32_logits
+from benchmarks.evaluation import float32_forward, float32_logits
 from benchmarks.suite import Cell, Condition, Plan, Shard
 
 _RANGE_SLACK = 1e-6  # rounding may leave -2.98e-8; more than that is a fault of the attack
-_REPEATED = 32  # images that are shown to the model twice, to see whether it answers the same
-_SAME = 1e-3  # relative; reordered float32 sums on a GPU differ by less
+_EXAMINED = 32  # images that are shown to the model twice, to see whether it answers the same
 
 
 def clean_cell(plan: Plan, model: nn.Module, shard: Shard) -> CellResult:
@@ -40,7 +40,9 @@ def clean_cell(plan: Plan, model: nn.Module, shard: Shard) -> CellResult:
             f"label {int(labels[outside][0])} is not one of the model's {classes} classes "
             f"(0 to {classes - 1})"
         )
-    _look_for_trouble(model, images, logits, plan.batch_size, notes)
+    # Both passes inside one block: leaving it restores the generators a random model draws from.
+    with float32_forward(model, images.device) as forward:
+        notes.add(*examine_model(forward, images[:_EXAMINED]))
     confidence, _ = torch.softmax(logits, dim=1).max(dim=1)
     others = logits.scatter(1, labels[:, None], float("inf"))
     rows = columns.empty_rows(columns.CLEAN, len(images))
@@ -118,8 +120,7 @@ class _Notes:
             self._found.setdefault((caution.code, caution.message), caution)
 
     def halved(self, size: int) -> None:
-        text = f"Memory ran out while evaluating; it went on with {size} images per pass."
-        self.add(Caution("out-of-memory", text))
+        self.add(halved_batch(size))
 
 
 def _on_device(plan: Plan, shard: Shard) -> tuple[Tensor, Tensor]:
@@ -261,32 +262,6 @@ def _kept(
         return None
     rows = cell.start + np.flatnonzero(given)[:count].astype(np.int64)
     return KeptImages(rows, _numpy(originals[:count]), _numpy(results[:count]))
-
-
-def _look_for_trouble(
-    model: nn.Module, images: Tensor, logits: Tensor, batch_size: int | None, notes: _Notes
-) -> None:
-    """What AutoAttack's checks look for in a model before any attack."""
-    if logits.shape[1] > 1:
-        sums = logits.double().sum(dim=1)
-        if bool((logits >= 0).all()) and bool(((sums - 1).abs() < 1e-3).all()):
-            notes.add(
-                Caution(
-                    "probabilities",
-                    "The model seems to return probabilities, not logits: gradients vanish where "
-                    "it is sure. Give its logits, or mark it as returning probabilities.",
-                )
-            )
-    again = float32_logits(model, images[:_REPEATED], batch_size)
-    first = logits[:_REPEATED]
-    if float((again - first).abs().max()) > _SAME * (1 + float(first.abs().max())):
-        notes.add(
-            Caution(
-                "randomised",
-                "The model answers the same images differently each time: gradients of a "
-                "single pass mislead, and every rate here varies from run to run.",
-            )
-        )
 
 
 def _refuse_nonfinite(logits: Tensor, where: str) -> None:

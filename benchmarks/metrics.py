@@ -51,15 +51,13 @@ def l0(original: Tensor, changed: Tensor) -> Tensor:
 
 def l2(original: Tensor, changed: Tensor) -> Tensor:
     """Euclidean length of the change over all values: float64 (N,)."""
-    length: Tensor = torch.linalg.vector_norm(
-        (changed.double() - original.double()).flatten(1), dim=1
-    )
+    length: Tensor = torch.linalg.vector_norm(_change(original, changed), dim=(1, 2, 3))
     return length
 
 
 def linf(original: Tensor, changed: Tensor) -> Tensor:
     """Largest change of any value: float64 (N,)."""
-    return (changed.double() - original.double()).abs().flatten(1).amax(dim=1)
+    return _change(original, changed).abs().flatten(1).amax(dim=1)
 
 
 def rounded8(images: Tensor) -> Tensor:
@@ -72,9 +70,13 @@ def rounded8(images: Tensor) -> Tensor:
 
 def _per_pixel(original: Tensor, changed: Tensor) -> Tensor:
     """|x' - x| summed over channels: float64 (N, H, W)."""
+    return _change(original, changed).abs().sum(dim=1)
+
+
+def _change(original: Tensor, changed: Tensor) -> Tensor:
     if original.shape != changed.shape or original.dim() != 4:
         raise ValueError(
             f"two batches of the same shape (N, C, H, W) are compared, "
             f"not {tuple(original.shape)} and {tuple(changed.shape)}"
         )
-    return (changed.double() - original.double()).abs().sum(dim=1)
+    return changed.double() - original.double()

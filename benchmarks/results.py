@@ -41,7 +41,7 @@ def results(record: Record) -> list[JSON]:
     """One object per model and attack, models first.
 
     Every rate has ``..._interval`` (Wilson, 95 %) and every mean too (BCa bootstrap over images,
-    95 %, 2000 resamples). A number that nothing was counted for is None. See `DENOMINATORS`.
+    95 %, 1000 resamples). A number that nothing was counted for is None. See `DENOMINATORS`.
     """
     return [
         _result(record, m, a) for m in range(len(record.models)) for a in range(len(record.attacks))
@@ -85,11 +85,12 @@ def _result(record: Record, m: int, a: int) -> JSON:
     seconds = [record.timing[f"{part}_seconds"][m, a] for part in ("attack", "evaluation")]
     result["seconds"] = float(sum(seconds))
     result["goal_confidence"] = _number(record.attacked["goal_confidence"][m, a])
-    result["cautions"] = [
-        {"code": caution["code"], "message": caution["message"]}
+    found = {
+        (caution["code"], caution["message"]): None
         for caution in record.cautions
         if caution["model"] == model and caution["attack"] in (None, attack)
-    ]
+    }
+    result["cautions"] = [{"code": code, "message": message} for code, message in found]
     result["failures"] = [
         {"start": failure["start"], "stop": failure["stop"], "reason": failure["reason"]}
         for failure in record.failures
