@@ -44,6 +44,8 @@ _NEEDS_START = {
     "LinfinityBrendelBethgeAttack",
     "PointwiseAttack",
 }
+# numba compiles these when they are made, for half a minute.
+_COMPILED = "BrendelBethgeAttack"
 # They step over the nearest boundary whatever the target.
 _IGNORE_TARGETS = {"L2DeepFoolAttack", "LinfDeepFoolAttack"}
 # They return black images where they found nothing.
@@ -83,8 +85,8 @@ def excluded() -> dict[str, str]:
     """The classes of the library that cannot be an attack here, and why."""
     reasons = {"Attack": "it is the base of the others"}
     if importlib.util.find_spec("numba") is None:
-        for name in _NEEDS_START:
-            if name.endswith("BrendelBethgeAttack"):
+        for name in sorted(_NEEDS_START):
+            if name.endswith(_COMPILED):
                 reasons[name] = "it needs numba; install it with: pip install numba"
     return reasons
 
@@ -111,7 +113,8 @@ def bind(name: str, settings: Mapping[str, object]) -> tuple[dict[str, object], 
             raise ValueError(unknown(f"setting of {title}", key, defaults))
         check_kind(title, key, value, defaults[key])
     full = defaults | given
-    _build(name, full)
+    if not name.endswith(_COMPILED):
+        _build(name, full)
     unbounded = full.get("eps", 0) is None and _exported()[name].__name__ not in _ONE_TRY
     call = functools.partial(_call, name, full)
     return full, third_party(title, call, budget=_budget(name, full), unbounded=unbounded)
