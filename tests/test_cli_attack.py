@@ -208,7 +208,12 @@ def test_a_failed_cell_is_told_and_ends_in_1(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(
-        model: object, images: object, labels: object, *, targets: object = None, seeds: object = None
+        model: object,
+        images: object,
+        labels: object,
+        *,
+        targets: object = None,
+        seeds: object = None,
     ) -> object:
         raise RuntimeError("the attack broke")
 

@@ -54,7 +54,9 @@ def verify_record(
     console.show(_table(findings))
     counts = {verdict: sum(f.verdict == verdict for f in findings) for verdict in STYLES}
     holds = not failing and not unloaded
-    console.show(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+    console.show(
+        f"{counts[HOLDS]} claims hold, {counts[FAILS]} fail, {counts[UNCHECKED]} were not checked"
+    )
     for finding in failing:
         console.error(f"{_where(finding)}{finding.claim}: {finding.detail}")
     for finding in unloaded:

@@ -60,26 +60,30 @@ def _names(kind: Kind, name: str | None) -> dict[str, str]:
     if kind is Kind.ATTACKS:
         from attacks.spec import names
 
-        return names()
+        return {key: text.replace("``", "") for key, text in names().items()}
     if kind is Kind.DATASETS:
         from workbench.datasets import datasets
 
         return datasets()
-    from workbench.models import architectures
+    from workbench.models import architectures, timm_names
 
-    return architectures()
+    known = architectures()
+    if name is not None:  # timm has more than a thousand: shown where they are asked for
+        known |= {f"timm:{each}": "timm" for each in timm_names()}
+    return known
 
 
 def _show_attack(console: Console, name: str, summary: str) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     settings = settings_of(name)
-    table = Table(title=f"{name}: {summary}", title_justify="left", header_style="bold")
+    table = Table(title=Text(f"{name}: {summary}"), title_justify="left", header_style="bold")
     table.add_column("setting", no_wrap=True)
     table.add_column("default", no_wrap=True)
     table.add_column("meaning")
     for key, (default, meaning) in settings.items():
-        table.add_row(key, _plain(default), meaning)
+        table.add_row(key, _plain(default), Text(meaning))
     console.show(table)
     content: dict[str, Any] = {key: default for key, (default, _) in settings.items()}
     console.document({"kind": "attacks", "name": name, "summary": summary, "settings": content})
@@ -88,12 +92,13 @@ def _show_attack(console: Console, name: str, summary: str) -> None:
 
 def _table(title: str, rows: Mapping[str, str]) -> Any:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title=f"{len(rows)} {title}", title_justify="left", header_style="bold")
     table.add_column("name", no_wrap=True)
     table.add_column("what it is")
     for name, summary in rows.items():
-        table.add_row(name, summary)
+        table.add_row(Text(name), Text(summary))
     return table
 
 
@@ -107,7 +112,7 @@ def _argument_texts(doc: str) -> dict[str, str]:
         section[2],
         re.MULTILINE,
     )
-    return {key: " ".join(text.split()) for key, text in entries}
+    return {key: " ".join(text.replace("``", "").split()) for key, text in entries}
 
 
 def _plain(value: object) -> str:

@@ -1,0 +1,74 @@
+"""`workbench list` and `workbench check` from the command line."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_case import CLASSES, task, workbench, write_checkpoint, write_data
+
+from attacks import ATTACKS
+
+
+def test_attacks_of_ours_and_of_both_libraries_are_listed() -> None:
+    names = workbench("list", "attacks", "--json").document["names"]
+    assert set(ATTACKS) <= set(names)
+    assert "torchattacks:PGD" in names
+    assert "foolbox:LinfPGD" in names
+    assert all(isinstance(text, str) and text for text in names.values())
+
+
+def test_an_attack_shows_its_settings_with_defaults_and_meanings() -> None:
+    document = workbench("list", "attacks", "pgd", "--json").document
+    assert document["settings"]["eps"] == 8 / 255
+    assert document["settings"]["steps"] == 20
+    text = workbench("list", "attacks", "pgd").out
+    assert "8/255" in text
+    assert "radius of the ball" in text
+    settings = workbench("list", "attacks", "torchattacks:PGD", "--json").document["settings"]
+    assert "alpha" in settings
+
+
+def test_names_can_be_filtered_and_piped() -> None:
+    lines = workbench("list", "datasets", "fashion", "--quiet").out.split()
+    assert lines == ["fashion-mnist-mini", "fashion-mnist"]
+    models = workbench("list", "models", "vit_tiny", "--quiet").out.split()
+    assert "timm:vit_tiny_patch16_224" in models
+    assert "resnet20" in workbench("list", "architectures", "--quiet").out.split()
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_checkpoint(tmp_path / "net.pt")
+    write_data(tmp_path / "data.npz", count=200)
+    return tmp_path
+
+
+def test_check_undoes_a_wrong_normalisation(here: Path) -> None:
+    wrong = ("--mean", "0.9", "--std", "0.1")
+    result = workbench("check", "net.pt", "-d", "data.npz", *wrong, "--json")
+    assert result.code == 0, result.err
+    document = result.document
+    assert document["configured"]["accuracy"] < 0.8
+    assert document["best"]["accuracy"] > 0.95
+    low, high = document["best"]["interval"]
+    assert low <= document["best"]["accuracy"] <= high
+    flags = document["flags"].split()
+    again = workbench("check", "net.pt", "-d", "data.npz", *flags, "--json").document
+    assert again["configured"]["accuracy"] == document["best"]["accuracy"]
+    assert workbench("check", "net.pt", "-d", "data.npz", *wrong, "-q").out.split() == flags
+
+
+def test_check_shows_a_table_and_the_recommendation(here: Path) -> None:
+    result = workbench("check", "net.pt", "-d", "data.npz", "--limit", 40)
+    assert "net: clean accuracy on 40 images" in result.out
+    assert "as configured" in result.out
+    assert "--mean 0.5 --std 0.5" in result.out
+
+
+def test_check_suspects_the_class_order(here: Path) -> None:
+    images, labels = task(200, seed=5)
+    np.savez(here / "turned.npz", images=images, labels=(labels + 1) % CLASSES)
+    document = workbench("check", "net.pt", "-d", "turned.npz", "--json").document
+    assert document["near_chance"] is True
+    assert document["class_order"]["correct"] > 0.95 * document["class_order"]["images"]
