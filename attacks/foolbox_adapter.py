@@ -37,6 +37,7 @@ _NORMS = {0.0: "l0", 1.0: "l1", 2.0: "l2", math.inf: "linf"}
 _NEEDS_START = {
     "BinarizationRefinementAttack",
     "BoundaryAttack",
+    "HopSkipJump",  # its name in 3.3.0
     "HopSkipJumpAttack",
     "L0BrendelBethgeAttack",
     "L1BrendelBethgeAttack",
@@ -274,7 +275,7 @@ def _starts(
     attacks = _library().attacks
     start = getattr(attack, "init_attack", None)
     if start is None:
-        pointwise = isinstance(attack, attacks.PointwiseAttack)
+        pointwise = type(attack).__name__ == "PointwiseAttack"
         default = attacks.SaltAndPepperNoiseAttack
         start = default() if pointwise else attacks.LinearSearchBlendedUniformNoiseAttack(steps=50)
     starts = start.run(bounded, images, criterion)

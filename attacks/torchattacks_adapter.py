@@ -235,7 +235,10 @@ def _call(name: str, settings: Mapping[str, object], model: StandIn, batch: Batc
     if aims is None:
         aims = batch.labels
     elif "targeted" in attack.supported_mode and name not in _BROKEN_TARGETED_MODE:
-        attack.set_mode_targeted_by_label(quiet=True)
+        if hasattr(attack, "set_mode_targeted_by_label"):
+            attack.set_mode_targeted_by_label(quiet=True)
+        else:  # before 3.4
+            attack.set_mode_targeted_by_function(lambda images, labels: labels)
     else:
         raise UnsuitedError("it has no targeted mode that works; choose another attack")
     found = cast(Tensor, attack(images.clone(), aims))

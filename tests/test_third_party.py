@@ -1,6 +1,8 @@
 """What the adapters share: libraries that fail, overshoot or return nonsense."""
 
 import math
+import os
+import subprocess
 import sys
 
 import pytest
@@ -220,3 +222,12 @@ def test_gradients_are_on_even_where_the_caller_switched_them_off():
     with torch.inference_mode():
         third_party("library:X", library)(model, images.clone(), labels.clone())
     assert result.backwards.sum() == 3
+
+
+def test_the_libraries_are_imported_only_when_asked_for():
+    code = (
+        "import sys, attacks, attacks.third_party;"
+        "assert not {'torchattacks', 'foolbox'} & set(sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
