@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from workbench.errors import UsageError
+from workbench.models.wording import printable
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -148,7 +149,7 @@ def _mismatch(alignment: Alignment, file: str, arch: str) -> str:
 
 
 def _shown(items: Iterable[str]) -> str:
-    words = list(items)
+    words = [printable(item) for item in items]
     more = len(words) - _SHOWN
     return ", ".join(words[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 

@@ -15,6 +15,7 @@ from workbench.models.factories import build_from_file, is_factory
 from workbench.models.perceptron import Perceptron
 from workbench.models.residual import CIFAR_DEPTHS, CifarResNet, StudyResNet
 from workbench.models.stems import adapt_channels, use_cifar_stem
+from workbench.models.wording import first_line
 
 Build = Callable[..., nn.Module]
 
@@ -183,7 +184,7 @@ def _made(spec: Spec, make: Build, **facts: object) -> nn.Module:
     try:
         return make(**facts, **spec.settings)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise UsageError(f"Cannot build {spec}: {_first_line(error)}") from error
+        raise UsageError(f"Cannot build {spec}: {first_line(error)}") from error
 
 
 def _check_settings(
@@ -218,7 +219,7 @@ def _torchvision(
                 name, weights=None, num_classes=classes, **settings
             )
     except (TypeError, ValueError, RuntimeError) as error:
-        raise UsageError(f"Cannot build {Spec(name, settings)}: {_first_line(error)}") from error
+        raise UsageError(f"Cannot build {Spec(name, settings)}: {first_line(error)}") from error
     if cifar_stem:
         use_cifar_stem(name, network)
     adapt_channels(network, channels)
@@ -237,12 +238,8 @@ def _timm(spec: Spec, settings: dict[str, object], channels: int, classes: int) 
             **settings,
         )
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
-        raise UsageError(f"Cannot build {spec}: {_first_line(error)}") from error
+        raise UsageError(f"Cannot build {spec}: {first_line(error)}") from error
     return network
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
 
 
 def parameters(network: nn.Module) -> int:

@@ -15,6 +15,7 @@ from workbench.errors import UsageError
 from workbench.models.metadata import CheckpointMetadata, from_json
 from workbench.models.pickles import read_pickle
 from workbench.models.programs import load_exported, load_torchscript, program_kind
+from workbench.models.wording import first_line, printable
 
 METADATA_KEY = "workbench"
 
@@ -143,7 +144,7 @@ def _read_safetensors(path: Path) -> Contents:
             said = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
     except SafetensorError as error:
-        raise UsageError(f"{path} is a damaged safetensors file: {error}.") from error
+        raise UsageError(f"{path} is a damaged safetensors file: {first_line(error)}.") from error
     if not tensors:
         raise UsageError(f"{path} holds no tensors.")
     ours = said.get(METADATA_KEY)
@@ -179,7 +180,7 @@ def _find_weights(saved: object, path: Path) -> tuple[dict[str, Tensor], dict[st
             tensors = _tensors(inner.get(deeper))
             if tensors is not None:
                 return tensors, extras
-    keys = ", ".join(str(key) for key in list(saved)[:6]) or "nothing"
+    keys = ", ".join(printable(str(key), 40) for key in list(saved)[:6]) or "nothing"
     raise UsageError(f"{path} holds no weights; at its top there is: {keys}.")
 
 

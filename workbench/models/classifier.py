@@ -167,7 +167,9 @@ class Classifier(nn.Module):
 def freeze(network: nn.Module) -> nn.Module:
     """Put the network in eval mode and turn its parameters' gradients off, in place."""
     network.eval()
-    return network.requires_grad_(False)
+    for parameter in network.parameters():  # TorchScript modules refuse the call for all at once
+        parameter.requires_grad_(False)
+    return network
 
 
 def check_images(images: Tensor) -> None:

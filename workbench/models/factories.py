@@ -18,6 +18,7 @@ from torch import nn
 
 from attacks.spec import parse
 from workbench.errors import UsageError, unknown
+from workbench.models.wording import first_line, kind_and_line
 
 OUR_PACKAGES = ("attacks", "benchmarks", "defenses", "workbench")
 _FACTS = {  # what a factory may ask for by the names that are in use
@@ -69,7 +70,7 @@ def build_from_file(
         except UsageError:
             raise
         except Exception as error:  # a user's code may raise anything, and it is theirs to read
-            raise UsageError(f"{path} raised {type(error).__name__}: {_line(error)}") from error
+            raise UsageError(f"{path} raised {kind_and_line(error)}") from error
     if not isinstance(network, nn.Module):
         raise UsageError(f"{arch} returned {type(network).__name__}, not a torch.nn.Module.")
     return network
@@ -117,10 +118,6 @@ def _split(arch: str) -> tuple[str, str]:
     return file + ".py", call.removeprefix(":").strip()
 
 
-def _line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
-
-
 def _local_sources(path: Path) -> dict[str, Path]:
     """The file and the files beside it that it imports, directly or through one another."""
     folder = path.resolve().parent
@@ -142,7 +139,7 @@ def _imported(file: Path) -> Iterator[str]:
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError) as error:
-        raise UsageError(f"{file} is not valid Python: {_line(error)}") from error
+        raise UsageError(f"{file} is not valid Python: {first_line(error)}") from error
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

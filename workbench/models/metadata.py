@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from workbench.errors import UsageError
+from workbench.models.wording import first_line
 
 FORMAT_VERSION = 1
 
@@ -77,7 +78,9 @@ def from_json(text: str, where: str) -> CheckpointMetadata:
     try:
         return CheckpointMetadata(**{key: _typed(key, value) for key, value in kept.items()})
     except (TypeError, ValueError) as error:
-        raise UsageError(f"{where}: its 'workbench' metadata is wrong: {error}") from error
+        raise UsageError(
+            f"{where}: its 'workbench' metadata is wrong: {first_line(error)}"
+        ) from error
 
 
 def _is_count(value: Any) -> bool:

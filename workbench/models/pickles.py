@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from workbench.errors import UsageError
+from workbench.models.wording import kind_and_line, printable
 
 # What PyTorch's own list allows, told by its shape; used only to word a refusal.
 _READABLE_ALREADY = re.compile(
@@ -29,6 +30,9 @@ _READABLE_ALREADY = re.compile(
     r"torch\.nn\.parameter\.Parameter|torch\.serialization\._get_layout|_codecs\.encode|"
     r"collections\.(OrderedDict|Counter)|(__builtin__|builtins)\.(bytearray|set|complex)"
 )
+
+
+_OLD_MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")  # torch.serialization.MAGIC_NUMBER
 
 
 def read_pickle(path: Path) -> object:
@@ -55,7 +59,9 @@ def _refusal(path: Path, error: Exception) -> UsageError:
     if not unsafe and named:
         unsafe = [named]
     if unsafe:
-        shown = ", ".join(unsafe[:3]) + (f" and {len(unsafe) - 3} more" if len(unsafe) > 3 else "")
+        shown = ", ".join(printable(name) for name in unsafe[:3]) + (
+            f" and {len(unsafe) - 3} more" if len(unsafe) > 3 else ""
+        )
         modules = any(name.startswith(("torch.nn.modules", "torchvision.models")) for name in names)
         what = "a whole pickled module" if modules else "a pickle"
         return UsageError(
@@ -63,13 +69,15 @@ def _refusal(path: Path, error: Exception) -> UsageError:
             "Where you trust it, save its weights alone: torch.save(model.state_dict(), FILE)."
         )
     return UsageError(
-        f"{path} cannot be read: it is damaged, cut short, or no checkpoint ({_first_line(error)})."
+        f"{path} cannot be read: it is damaged, cut short, or no checkpoint ({_reason(error)})."
     )
 
 
-def _first_line(error: Exception) -> str:
-    line = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {line[:80]}" if line else type(error).__name__
+def _reason(error: Exception) -> str:
+    """What is wrong, without PyTorch's advice to switch the protection off."""
+    _, found, told = str(error).rpartition("WeightsUnpickler error: ")
+    lines = told.strip().splitlines() if found else []
+    return printable(lines[0]) if lines else kind_and_line(error, 80)
 
 
 def _globals(path: Path) -> Iterator[str]:
@@ -91,7 +99,7 @@ def _pickle_bytes(path: Path) -> bytes:
             data = file.read()
         # The old format is three small pickles and then the object's.
         stream = io.BytesIO(data)
-        if data[:2] == b"\x80\x02" and b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19" in data[:64]:
+        if _OLD_MAGIC in data[:64]:
             for _ in range(3):
                 for _ in pickletools.genops(stream):
                     pass

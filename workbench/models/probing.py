@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from workbench.errors import UsageError
 from workbench.models.classifier import Classifier
+from workbench.models.wording import kind_and_line
 
 _PROBES = 4
 _SUM_TOLERANCE = 1e-3  # bfloat16-trained softmaxes sum to 1 within this
@@ -51,10 +52,9 @@ def try_output(network: nn.Module, values: Tensor) -> object:
         with torch.no_grad():
             return network(values)
     except Exception as error:  # a network, above all a user's, may raise anything
-        line = str(error).strip().partition("\n")[0]
         shape = "x".join(str(size) for size in values.shape[1:])
         raise UsageError(
-            f"The network does not accept {shape} images ({type(error).__name__}: {line}).\n"
+            f"The network does not accept {shape} images ({kind_and_line(error)}).\n"
             "Give the size it was trained for with --input-size, and --channels where they differ."
         ) from error
 

@@ -1,5 +1,6 @@
 """Networks that come with their own code: TorchScript and `torch.export` programs."""
 
+import struct
 import warnings
 import zipfile
 from pathlib import Path
@@ -9,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from workbench.errors import UsageError
+from workbench.models.wording import kind_and_line
 
+_NO_ARCHIVE = (zipfile.BadZipFile, OSError, ValueError, RuntimeError, EOFError, struct.error)
 _FILE_OPERATIONS = (b"torch.save(", b"from_file(", b"torch.load(", b"ops.aten.save", b"_save(")
 
 
@@ -19,7 +22,7 @@ def program_kind(path: Path) -> str | None:
         with zipfile.ZipFile(path) as archive:
             names = {"/" + name.partition("/")[2] for name in archive.namelist()}
             whole = " ".join(archive.namelist())
-    except (zipfile.BadZipFile, OSError, ValueError):
+    except _NO_ARCHIVE:
         return None
     if any(name.startswith("/code/") and name.endswith(".py") for name in names):
         return "torchscript"
@@ -47,7 +50,9 @@ def load_torchscript(path: Path, *, trust: bool) -> nn.Module:
             warnings.simplefilter("ignore")
             network: nn.Module = torch.jit.load(str(path), map_location="cpu")
     except Exception as error:  # the reader fails in many ways on damaged files
-        raise UsageError(f"{path} is a damaged TorchScript file: {_first_line(error)}.") from error
+        raise UsageError(
+            f"{path} is a damaged TorchScript file: {kind_and_line(error)}."
+        ) from error
     return network
 
 
@@ -69,7 +74,7 @@ def load_exported(path: Path, *, trust: bool) -> nn.Module:
             program = torch.export.load(str(path))
             module = program.module()
     except Exception as error:  # the reader fails in many ways on damaged files
-        raise UsageError(f"{path} is a damaged program: {_first_line(error)}.") from error
+        raise UsageError(f"{path} is a damaged program: {kind_and_line(error)}.") from error
     inputs = [
         node.meta.get("val")
         for node in program.graph_module.graph.nodes
@@ -125,10 +130,6 @@ def _handles_files(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             sources = [archive.read(n) for n in archive.namelist() if n.endswith(".py")]
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+    except _NO_ARCHIVE:
         return False  # damaged, and about to be told so by the reader
     return any(operation in source for source in sources for operation in _FILE_OPERATIONS)
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:120]}"

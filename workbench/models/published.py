@@ -8,6 +8,7 @@ from torch import nn
 from workbench.errors import UsageError
 from workbench.models.architectures import OURS, read_arch
 from workbench.models.preprocessing import Normalisation, timm_config
+from workbench.models.wording import kind_and_line
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,8 @@ def load_published(name: str) -> Published:
     except UsageError:
         raise
     except Exception as error:  # fetching fails in many ways: no network, no space, no such file
-        line = str(error).strip().partition("\n")[0][:160]
         raise UsageError(
-            f"The published weights of {name} cannot be fetched ({type(error).__name__}: {line}).\n"
+            f"The published weights of {name} cannot be fetched ({kind_and_line(error)}).\n"
             "Without a connection, give a file with weights and --arch."
         ) from error
 

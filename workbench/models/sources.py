@@ -24,6 +24,7 @@ from workbench.models.options import ModelOptions
 from workbench.models.preprocessing import Normalisation
 from workbench.models.programs import Exported
 from workbench.models.published import load_published
+from workbench.models.wording import printable
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,9 @@ def _from_file(
         notices.append(f"mean and std are those of {normalisation.source}")
     outside = [name for name in alignment.outside if "norm" not in name and "attacker" not in name]
     if outside and carried is None:
-        notices.append(f"{len(outside)} tensors outside the network are left out ({outside[0]}, …)")
+        notices.append(
+            f"{len(outside)} tensors outside the network are left out ({printable(outside[0])}, …)"
+        )
     return Source(
         network,
         arch,
@@ -178,9 +181,10 @@ def _choose_arch(
         contents.tensors, contents.extras, channels=channels, classes=classes, input_size=size
     )
     if arch is None:
+        names = ", ".join(printable(name, 40) for name in list(contents.tensors)[:2])
         raise UsageError(
             f"{path} does not say which architecture it belongs to, and its tensors "
-            f"({', '.join(list(contents.tensors)[:2])}, …) fit none that is known here.\n"
+            f"({names}, …) fit none that is known here.\n"
             "Add --arch NAME, --arch timm:NAME or --arch path/to/file.py:function."
         )
     return arch, [f"told by the tensors: {arch}, {channels} channels, {classes} classes"]
