@@ -9,6 +9,9 @@ PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check -c constraints.t
 STAMP := $(VENV)/.setup-stamp
 DEV_STAMP := $(VENV)/.setup-dev-stamp
 
+# Threads that spin while they wait slow each other down where the cores are shared.
+export OMP_WAIT_POLICY ?= passive
+
 .DELETE_ON_ERROR:
 .PHONY: help demo test check format bench stress clean
 

@@ -1,5 +1,6 @@
 """`python -m workbench` and the `workbench` script."""
 
+import os
 import sys
 
 from workbench.app import run
@@ -7,6 +8,9 @@ from workbench.app import run
 
 def main() -> int:
     """Run the command line and return its exit code."""
+    # Read by OpenMP when torch loads it. Threads that spin while they wait are slower by a factor
+    # of two to eight where the cores are shared with anything else (resnet20(width=8), 2 cores).
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     return run(sys.argv[1:])
 
 
