@@ -63,7 +63,7 @@ class Examination:
         findings: other symptoms, such as batch statistics in use.
         class_order: the order of classes that explains the predictions, or None where the labels
             do as they are.
-        near_chance: whether even the best candidate cannot be told from guessing.
+        near_chance: whether even the best candidate, under any order of classes, is near guessing.
     """
 
     rows: tuple[Row, ...]
@@ -157,10 +157,20 @@ def examine(
     ranked = _top(every, len(every))
     best = ranked[0]
     better = _sign_test(best.right, configured.right) < SIGNIFICANCE
+    guessing = near_chance(best.correct / len(labels), len(labels), model.classes)
+
+    def order_of(item: _Tried) -> ClassOrder | None:
+        return find_class_order(item.predicted, labels, model.classes, data.class_names, seed=seed)
+
     chosen_one = best if better else configured
-    order = find_class_order(
-        chosen_one.predicted, labels, model.classes, data.class_names, seed=seed
-    )
+    order = order_of(chosen_one)
+    if best.correct < len(labels) / 2:
+        # With the classes out of order no preprocessing looks good: look for both at once.
+        pairs = [(item, found) for item in every if (found := order_of(item)) is not None]
+        item, found = max(pairs, key=lambda pair: pair[1].interval, default=(best, None))
+        if found is not None and found.interval[0] > wilson(best.correct, len(labels))[1]:
+            best, order, guessing = item, found, False
+            chosen_one, better = item, item is not configured
     rows = {id(item): _row(item) for item in every}
     others = [item for item in ranked if item is not configured]
     return Examination(
@@ -168,10 +178,10 @@ def examine(
         configured=rows[id(configured)],
         best=rows[id(best)],
         flags=best.candidate.flags if better else "",
-        recommendation=_recommend(best, configured, better, ranked),
+        recommendation=_recommend(best, configured, better, ranked, order),
         findings=symptoms(chosen_one.candidate.apply(model), images, loaded.model.training),
         class_order=order,
-        near_chance=near_chance(best.correct / len(labels), len(labels), model.classes),
+        near_chance=guessing,
     )
 
 
@@ -226,8 +236,17 @@ def _sign_test(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
     return min(1.0, math.exp(math.log(total) - count * math.log(2))) if total else 1.0
 
 
-def _recommend(best: _Tried, configured: _Tried, better: bool, ranked: Sequence[_Tried]) -> str:
+def _recommend(
+    best: _Tried,
+    configured: _Tried,
+    better: bool,
+    ranked: Sequence[_Tried],
+    order: ClassOrder | None,
+) -> str:
     count = len(best.right)
+    use = f"use {best.candidate.flags}{_dropped(best, configured)}"
+    if better and order is not None and best.correct <= configured.correct:
+        return f"{best.candidate.name} fits once the classes are in order: {use}"
     if better:
         alike = [
             item.candidate.name
@@ -237,11 +256,11 @@ def _recommend(best: _Tried, configured: _Tried, better: bool, ranked: Sequence[
         also = f"; not to be told apart from it here: {', '.join(alike[:4])}" if alike else ""
         return (
             f"{best.candidate.name} gets {best.correct} of {count} right, as configured "
-            f"{configured.correct}: use {best.candidate.flags}{_dropped(best, configured)}{also}"
+            f"{configured.correct}: {use}{also}"
         )
     return (
-        f"as configured, {configured.correct} of {count} are right, and nothing that was tried "
-        "does better by more than chance explains"
+        f"as configured, {configured.correct} of {count} are right, and no other preprocessing "
+        "that was tried does better by more than chance explains"
     )
 
 
