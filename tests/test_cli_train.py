@@ -69,9 +69,7 @@ def test_it_is_plain_training_on_all_but_the_held_out(data: Path) -> None:
     x = torch.from_numpy(np.delete(images, aside, axis=0)).float().div(255).unsqueeze(1)
     y = torch.from_numpy(np.delete(labels, aside))
     torch.manual_seed(3)
-    network = build(
-        "mlp(width=8)", channels=1, classes=4, input_size=(8, 8)
-    )
+    network = build("mlp(width=8)", channels=1, classes=4, input_size=(8, 8))
     normalised = (x - x.double().mean()) / x.double().std(correction=0)
     for _ in train(network, normalised.float(), y, epochs=4, batch_size=16, lr=0.05, seed=3):
         pass
