@@ -75,7 +75,7 @@ def _result(record: Record, m: int, a: int) -> JSON:
         result[f"{name}_interval"] = _list(numbers[f"{name}_interval"][m, a])
     for name in ("median_pixel_change", "median_confidence", "max_linf"):
         result[name] = _number(numbers[name][m, a])
-    keys = [f"{threshold:g}" for threshold in record.thresholds]
+    keys = [repr(float(threshold)) for threshold in record.thresholds]
     over, intervals = (
         numbers["pixels_over_threshold"][m, a],
         numbers["pixels_over_threshold_interval"][m, a],

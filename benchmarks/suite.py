@@ -374,6 +374,8 @@ def _check(
         raise ValueError(f"A shard holds at least 1 image, not {shard_size}")
     if save_images < 0:
         raise ValueError(f"The number of images to save is 0 or more, not {save_images}")
+    if not thresholds:
+        raise ValueError("Give at least one threshold; 0 counts every changed pixel")
     if not all(math.isfinite(t) and 0 <= t <= 1 for t in thresholds):
         raise ValueError(
             f"Thresholds are fractions from 0 to 1 (10 % is 0.1), not {list(thresholds)}"

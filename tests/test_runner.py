@@ -98,6 +98,7 @@ def test_a_models_name_and_description_do_not_change_its_cells():
         ({"conditions": [*conditions(), conditions()[0]]}, "Two attacks have the same name: swap"),
         ({"examples": Arrays(torch.zeros(0, 1, 2, 2), np.zeros(0, int))}, "no examples"),
         ({"shard_size": 0}, "at least 1"),
+        ({"thresholds": []}, "at least one threshold"),
         ({"thresholds": [10]}, "10 % is 0.1"),
         ({"thresholds": [float("nan")]}, "10 % is 0.1"),
         ({"thresholds": [0.1, 0.1]}, "twice"),
