@@ -20,7 +20,7 @@ say '2 of 3: a residual network of 20 layers, half as wide as usual'
 
 say '3 of 3: sign ascent until the network is 90 % sure of a wrong class, and one FGSM step'
 "$workbench" attack "$run/mlp/model.safetensors" "$run/resnet20/model.safetensors" \
-    --data "$data" --limit 200 \
+    --data "$data" --limit 500 \
     --attack sign-ascent --attack 'fgsm(eps=8/255)' \
     --save-images 8 --keep-images --output "$run/attack"
 
