@@ -507,6 +507,29 @@ def test_flipped_bytes_are_an_error_of_the_user_s_or_harmless(tmp_path):
             assert all(letter.isprintable() for letter in told.replace("\n", ""))
 
 
+def test_a_program_s_damaged_source_is_told(network, batch, tmp_path):
+    path = tmp_path / "x.pt"
+    torch.jit.save(torch.jit.trace(network, batch), str(path))
+    with zipfile.ZipFile(path) as archive:
+        source = next(item for item in archive.infolist() if item.filename.endswith("linear.py"))
+    damaged = bytearray(path.read_bytes())
+    start = source.header_offset + 30 + len(source.filename)
+    for place in range(start, start + 300):
+        damaged[place] ^= 0x55
+    path.write_bytes(damaged)
+    assert str(path) in refused(path)
+
+
+def test_a_program_that_handles_files_needs_trust(tmp_path):
+    class Saves(nn.Module):
+        def forward(self, values):
+            torch.ops.aten.save(values, "/dev/null")
+            return values.flatten(1)
+
+    torch.jit.save(torch.jit.script(Saves()), str(tmp_path / "x.pt"))
+    assert "--trust" in refused(tmp_path / "x.pt")
+
+
 def test_wrong_architecture_names_a_few_keys_and_shapes(network, tmp_path):
     torch.save(network.state_dict(), tmp_path / "x.pth")
     told = refused(tmp_path / "x.pth", ModelOptions(arch="resnet32(width=4)"))

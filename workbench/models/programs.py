@@ -3,6 +3,7 @@
 import struct
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,15 @@ from torch import Tensor, nn
 from workbench.errors import UsageError
 from workbench.models.wording import kind_and_line
 
-_NO_ARCHIVE = (zipfile.BadZipFile, OSError, ValueError, RuntimeError, EOFError, struct.error)
+_NO_ARCHIVE = (  # how zipfile fails on damaged archives
+    zipfile.BadZipFile,
+    OSError,
+    ValueError,
+    RuntimeError,
+    EOFError,
+    struct.error,
+    zlib.error,
+)
 _FILE_OPERATIONS = (b"torch.save(", b"from_file(", b"torch.load(", b"ops.aten.save", b"_save(")
 
 
