@@ -11,6 +11,7 @@ import workbench.console
 import workbench.errors
 import workbench.options
 import workbench.run_directory
+from workbench import attacking, subjects, tables
 from workbench.errors import UNEXPECTED, UsageError, explain, unknown
 from workbench.options import (
     Config,
@@ -24,7 +25,15 @@ from workbench.options import (
 
 @pytest.mark.parametrize(
     "module",
-    [workbench.console, workbench.errors, workbench.options, workbench.run_directory],
+    [
+        workbench.console,
+        workbench.errors,
+        workbench.options,
+        workbench.run_directory,
+        subjects,
+        tables,
+        attacking,
+    ],
     ids=lambda module: module.__name__,
 )
 def test_examples_in_docstrings(module: object) -> None:

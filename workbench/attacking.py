@@ -4,11 +4,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import Cell, CellStore, Plan, merge, plan, read_record, results, run, worst_case
+from attacks.spec import parse
+from benchmarks import (
+    Cell,
+    CellStore,
+    Plan,
+    Record,
+    merge,
+    plan,
+    read_record,
+    results,
+    run,
+    worst_case,
+)
 from workbench.conditions import make_conditions, parse_target
 from workbench.console import Console
 from workbench.devices import resolve_device
 from workbench.errors import Interrupted, UsageError
+from workbench.models import require_gradient
+from workbench.models.sanity import near_chance
 from workbench.options import parse_eps, parse_thresholds
 from workbench.pictures import draw_pictures
 from workbench.run_directory import RunDirectory, open_run
@@ -71,6 +85,9 @@ def resolve(options: Options, console: Console) -> tuple[Plan, Subjects]:
         ),
         seed=options["seed"],
     )
+    if any(":" not in parse(condition.spec).name for condition in conditions):
+        for loaded in subjects.models:
+            require_gradient(loaded)  # all attacks of ours follow it
     channels, (height, width) = subjects.dataset.channels, subjects.dataset.size
     todo = plan(
         model_entries(subjects, device),
@@ -99,8 +116,6 @@ def cell_size(values: int) -> int:
 
 def _refuse_near_chance(todo: Plan, subjects: Subjects, console: Console, *, force: bool) -> None:
     """Refuse a model that hardly does better than guessing: its preprocessing is likely wrong."""
-    from workbench.models.sanity import near_chance
-
     sample = subjects.dataset.take(SANITY_IMAGES)
     for entry in todo.models:
         right = count_right(entry.get(), sample, todo.device, todo.batch_size)
@@ -123,7 +138,10 @@ def _run(todo: Plan, directory: RunDirectory, console: Console) -> None:
     store = CellStore(directory.cells)
     finished = 0
     try:
-        with console.progress(_images_to_attack(todo), unit="images") as progress:
+        names = [_name(todo, cell) for cell in todo.cells]
+        with console.progress(
+            _images_to_attack(todo), unit="images", description=names[0]
+        ) as progress:
             for outcome in run(todo, store):
                 finished = outcome.position
                 cell = outcome.cell
@@ -131,8 +149,8 @@ def _run(todo: Plan, directory: RunDirectory, console: Console) -> None:
                 if outcome.status == "cached":
                     progress.skip(count)
                 else:
-                    detail = f"cell {outcome.position} of {outcome.total}"
-                    progress.advance(count, description=_name(todo, cell), detail=detail)
+                    progress.advance(count, detail=f"cell {finished} of {outcome.total}")
+                progress.describe(names[min(finished, len(names) - 1)])
         merge(todo, store, directory.record)
     except KeyboardInterrupt:
         raise Interrupted(
@@ -151,9 +169,8 @@ def _show(
     for table in result_tables(found, console.out.width):
         console.show(table)
     console.show(*worst_case_lines(worst))
-    said = {(caution["model"], caution["message"]): None for caution in record.cautions}
-    for model, message in said:
-        console.warn(f"{model}: {message}")
+    for line in _caution_lines(record):
+        console.warn(line)
     for failure in record.failures:
         attack = "clean images" if failure["attack"] is None else short_spec(str(failure["attack"]))
         rows = f"images {failure['start']} to {failure['stop']}"
@@ -175,6 +192,19 @@ def _show(
         }
     )
     return not record.failures
+
+
+def _caution_lines(record: Record) -> list[str]:
+    """Each kind of caution once for a model and attack, however many cells raised it."""
+    told: dict[tuple[object, object, object], list[str]] = {}
+    for caution in record.cautions:
+        key = (caution["model"], caution["attack"], caution["code"])
+        told.setdefault(key, []).append(str(caution["message"]))
+    return [
+        f"{model}{'' if attack is None else f', {short_spec(str(attack))}'}: {messages[0]}"
+        + (f" (likewise in {len(messages) - 1} more)" if len(messages) > 1 else "")
+        for (model, attack, _), messages in told.items()
+    ]
 
 
 def _say_plan(todo: Plan, output: Path | None, console: Console) -> None:

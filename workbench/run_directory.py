@@ -211,6 +211,8 @@ def _take_up(path: Path, verb: str, config: Mapping[str, Any]) -> bool:
     there = {"verb": found["verb"], **found["config"]}
     lines = differences(there, {"verb": verb, **json.loads(json.dumps(config))})
     if lines:
+        # A digest says that something differs; whatever says what is told first.
+        lines.sort(key=lambda line: "digest" in line.partition(":")[0])
         more = f" (and {len(lines) - 3} more)" if len(lines) > 3 else ""
         raise UsageError(
             f"{path} holds a run with another configuration: {'; '.join(lines[:3])}{more}.\n"

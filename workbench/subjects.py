@@ -202,34 +202,36 @@ def load_described(
 def unique_names(checkpoints: Sequence[str]) -> list[str]:
     """A name for each checkpoint: its file's stem, with as many folders as tell it from others.
 
-    >>> unique_names(["a/net.pt", "b/net.pt", "c/last.pt", "timm:resnet18"])
-    ['a/net', 'b/net', 'last', 'timm:resnet18']
+    A file that is called just ``model`` goes by its folder.
+
+    Raises:
+        UsageError: one is given twice.
+
+    >>> unique_names(["a/net.pt", "b/net.pt", "train-mlp-1/model.safetensors", "timm:resnet18"])
+    ['a/net', 'b/net', 'train-mlp-1', 'timm:resnet18']
     """
+    twice = [checkpoint for checkpoint, count in Counter(checkpoints).items() if count > 1]
+    if twice:
+        raise UsageError(f"The checkpoint {twice[0]} is given twice.")
     parts = [_parts(checkpoint) for checkpoint in checkpoints]
-    depth = [1] * len(parts)
-    names = [_named(each, 1) for each in parts]
+    depths = [1] * len(parts)
     while True:
+        names = ["/".join(each[-depth:]) for each, depth in zip(parts, depths, strict=True)]
         counts = Counter(names)
-        again = [i for i, name in enumerate(names) if counts[name] > 1 and depth[i] < len(parts[i])]
-        if not again:
-            break
-        for i in again:
-            depth[i] += 1
-            names[i] = _named(parts[i], depth[i])
-    twice = next((name for name, count in Counter(names).items() if count > 1), None)
-    if twice is not None:
-        raise UsageError(f"The checkpoint {twice} is given twice.")
-    return names
+        alike = [i for i, name in enumerate(names) if counts[name] > 1]
+        if not alike:
+            return names
+        if all(depths[i] >= len(parts[i]) for i in alike):  # they differ in their endings alone
+            return list(checkpoints)
+        depths = [depth + (i in alike) for i, depth in enumerate(depths)]
 
 
 def _parts(checkpoint: str) -> tuple[str, ...]:
     path = Path(checkpoint)
-    is_file = path.suffix in {".pt", ".pth", ".th", ".pt2", ".safetensors", ".bin", ".ckpt"}
-    return (*path.absolute().parts[:-1], path.stem) if is_file else (checkpoint,)
-
-
-def _named(parts: tuple[str, ...], depth: int) -> str:
-    return "/".join(parts[-depth:])
+    if path.suffix not in {".pt", ".pth", ".th", ".pt2", ".safetensors", ".bin", ".ckpt", ".tar"}:
+        return (checkpoint,)
+    folders = path.absolute().parts[:-1]
+    return folders if path.stem == "model" and len(folders) > 1 else (*folders, path.stem)
 
 
 @dataclass(frozen=True)

@@ -114,9 +114,10 @@ def plain_number(value: float) -> str:
     >>> plain_number(8 / 255), plain_number(0.1)
     ('8/255', '0.1')
     """
-    near = round(value * 255, 3)
-    is_multiple = 0 < value < 0.5 and near > 0 and abs(value * 255 - near) < 1e-9
-    return f"{near:g}/255" if is_multiple and near == round(near, 1) else f"{value:g}"
+    if float(f"{value:.3g}") == value:
+        return f"{value:g}"
+    near = round(value * 255, 1)
+    return f"{near:g}/255" if near > 0 and abs(value * 255 - near) < 1e-9 else f"{value:g}"
 
 
 def _rate(result: Result, name: str, part: str = "", whole: str = "") -> str:
