@@ -211,15 +211,16 @@ def _dataset(
     """The dataset at ``path``, created over named dimensions if it is not there yet."""
     if path in file:
         return file[path]
-    shape = tuple(len(file[dim]) for dim in dims)
+    scales = [file[dim] for dim in dims]
+    shape = tuple(len(scale) for scale in scales)
     if chunks is None and "example" in dims:
         long = [dim not in ("model", "attack") for dim in dims]
         chunks = [min(n, _CHUNK) if far else 1 for n, far in zip(shape, long, strict=True)]
     dataset = file.create_dataset(
         path, shape, dtype="<" + kind, fillvalue=columns.fill(kind), **_storage(shape, chunks)
     )
-    for axis, dim in enumerate(dims):
-        dataset.dims[axis].attach_scale(file[dim])
+    for axis, (dim, scale) in enumerate(zip(dims, scales, strict=True)):
+        dataset.dims[axis].attach_scale(scale)
         dataset.dims[axis].label = dim.rpartition("/")[2]
     note = _NOTES.get(path.rpartition("/")[2])
     if note:

@@ -260,9 +260,9 @@ def test_same_data_sees_every_other_value(record, tmp_path):
         file["timing/attack_seconds"][0, 0] += 1
         file.attrs["created"] = "later"
         file.attrs["seed"] = np.int64(5)
-        confidence = file["clean/confidence"][()].astype("f8")
-        del file["clean/confidence"]
-        file["clean/confidence"] = confidence
+        wider = file["clean/least_likely"][()].astype("i8")
+        del file["clean/least_likely"]
+        file["clean/least_likely"] = wider
         file["attacked/steps"].attrs["note"] = "x"
         file["extra"] = 1
     found = same_data(path, other)
@@ -270,8 +270,8 @@ def test_same_data_sees_every_other_value(record, tmp_path):
         "/ @seed",
         "attacked/steps @note",
         "attacked/steps",
-        "clean/confidence @DIMENSION_LABELS",
-        "clean/confidence",
+        "clean/least_likely @DIMENSION_LABELS",
+        "clean/least_likely",
         "extra",
     ]
     assert found[2] == "attacked/steps: 1 of 120 values differ"
