@@ -185,10 +185,11 @@ def test_a_full_disk_is_one_error_and_keeps_the_finished_cells(
         whole(path, content)
 
     monkeypatch.setattr(durable, "write_bytes", filling_up)
-    refused(attack("-o", "run", "--save-images", 0, "--shard-size", 8), "No space left on device")
+    command = ("-o", "run", "--save-images", 0, "--shard-size", 8)
+    refused(attack(*command), "No space left on device", "2 of 6 cells", "resume with: workbench")
     monkeypatch.setattr(durable, "write_bytes", whole)
-    resumed = attack("-o", "run", "--save-images", 0, "--shard-size", 8, "--dry-run")
-    assert "cells: 6, of which 2 are finished" in resumed.out
+    assert "cells: 6, of which 2 are finished" in attack(*command, "--dry-run").out
+    assert attack(*command).code == 0
 
 
 def test_a_second_process_in_the_same_directory(here: Path) -> None:

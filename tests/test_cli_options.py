@@ -171,7 +171,7 @@ def test_unknown_names_get_the_nearest_or_the_list() -> None:
             OSError(errno.ENOSPC, "No space left on device", "runs/x"),
             [
                 "No space left on device: runs/x",
-                "Free some space and run the same command again; what was finished is kept.",
+                "Free some space, or choose another place with --output.",
             ],
         ),
         (OSError("odd"), ["odd"]),

@@ -20,7 +20,7 @@ from benchmarks import (
 from workbench.conditions import make_conditions, parse_target
 from workbench.console import Console
 from workbench.devices import resolve_device
-from workbench.errors import Interrupted, UsageError
+from workbench.errors import Interrupted, UsageError, explain
 from workbench.models import require_gradient
 from workbench.models.sanity import near_chance
 from workbench.options import parse_eps, parse_thresholds
@@ -157,6 +157,11 @@ def _run(todo: Plan, directory: RunDirectory, console: Console) -> None:
             f"Interrupted: {finished} of {len(todo.cells)} cells are finished and kept. "
             f"Resume with:\n{directory.command}"
         ) from None
+    except OSError as error:
+        raise UsageError(
+            f"{explain(error).splitlines()[0]}. {finished} of {len(todo.cells)} cells are finished "
+            f"and kept; when this is put right, resume with:\n{directory.command}"
+        ) from error
 
 
 def _show(

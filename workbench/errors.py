@@ -53,8 +53,8 @@ def _explain_os_error(error: OSError) -> str:
         return reason
     where = f": {error.filename}" if error.filename is not None else ""
     hints = {
-        errno.ENOSPC: "Free some space and run the same command again; what was finished is kept.",
-        errno.EDQUOT: "Free some space and run the same command again; what was finished is kept.",
+        errno.ENOSPC: "Free some space, or choose another place with --output.",
+        errno.EDQUOT: "Free some space, or choose another place with --output.",
         errno.EACCES: "Choose a place that you may write to, for example with --output.",
         errno.EROFS: "Choose a place that you may write to, for example with --output.",
         errno.ENOENT: "Check the path.",
