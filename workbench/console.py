@@ -176,8 +176,14 @@ def make_console(*, json_output: bool, quiet: bool) -> Console:
     return Console("json" if json_output else "quiet" if quiet else "human", silent=quiet)
 
 
+class _Rich(RichConsole):
+    def on_broken_pipe(self) -> None:
+        """Leave it to `workbench.app.run` that our reader has gone; rich would exit with 1."""
+        raise BrokenPipeError
+
+
 def _rich(*, stderr: bool) -> RichConsole:
-    console = RichConsole(stderr=stderr)
+    console = _Rich(stderr=stderr)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = WIDTH_OFF_TERMINAL
     return console
