@@ -49,5 +49,5 @@ def test_every_package_is_shipped_typed_and_checked() -> None:
         for file in (ROOT / top).rglob("__init__.py")
     }
     assert set(SETTINGS["tool"]["setuptools"]["packages"]) == found
-    assert set(SETTINGS["tool"]["mypy"]["packages"]) == set(tops)
+    assert set(SETTINGS["tool"]["mypy"]["files"]) == set(tops)
     assert all((ROOT / top / "py.typed").is_file() for top in tops)

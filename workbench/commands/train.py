@@ -128,7 +128,8 @@ def train(
     last.safetensors and history.jsonl. Ctrl-C keeps what is good; the same command with
     --output DIR goes on from there and ends as if it had never been interrupted.
     """
-    from workbench.training import Request, train_checkpoint
+    from workbench.training import train_checkpoint
+    from workbench.training_plan import Request
 
     request = Request(
         arch=arch,
