@@ -8,13 +8,13 @@ import sys
 import pytest
 
 SLOW = ["torch", "torchvision", "timm", "matplotlib", "h5py", "numpy", "foolbox", "scipy", "PIL"]
-PROBE = """
+PROBE = f"""
 import json, sys
 from workbench.app import run
 code = run(sys.argv[1:])
-loaded = [name for name in json.loads({slow!r}) if name in sys.modules]
+loaded = [name for name in {SLOW!r} if name in sys.modules]
 sys.stderr.write("\\n" + json.dumps({{"code": code, "loaded": loaded}}))
-""".format(slow=json.dumps(SLOW))
+"""
 
 
 def probe(arguments: list[str], **environment: str) -> tuple[str, dict[str, object]]:
