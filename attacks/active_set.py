@@ -66,6 +66,7 @@ class Live:
         """Overwrite some rows, in place, with what ``take`` gave and the attack replaced."""
         self.images[rows] = new.images
         self.steps[rows] = new.steps
+        self.targets[rows] = new.targets
         for name, values in new.memory.items():
             if name not in self.memory:
                 shape = (len(self), *values.shape[1:])
@@ -84,7 +85,8 @@ class Climb:
         steps: at most this many moves.
         remember: live -> the initial ``live.memory``.
         start: (live, restart) -> where to begin, in [0, 1]; None begins at the originals.
-        give_up: (live, logits, values) -> bool (n,), images in the random state; may change memory.
+        give_up: (live, logits, values) -> bool (n,), images in the random state; may change
+            ``live.memory``, and ``live.targets``, which the objective sees and the goal does not.
         stop: whether an image leaves at its first success; otherwise it takes all its steps.
         skip_wrong: whether images whose clean prediction is not the label are left alone.
         result: (live, values) -> what an image becomes that ran out of steps; None for its last.
@@ -202,7 +204,7 @@ def _prepare(images: Tensor, labels: Tensor, goal: Goal, seeds: Tensor | None) -
         originals=images.detach().clamp(0, 1),
         images=images.detach().clamp(0, 1),
         labels=labels,
-        targets=torch.full_like(labels, -1) if goal.targets is None else goal.targets,
+        targets=torch.full_like(labels, -1) if goal.targets is None else goal.targets.clone(),
         seeds=torch.zeros_like(labels) if seeds is None else seeds,
         steps=count.clone(),
     )

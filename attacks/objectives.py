@@ -97,6 +97,12 @@ def strongest_wrong(logits: Tensor, labels: Tensor) -> Tensor:
     return _others(logits.log_softmax(dim=1), labels).amax(dim=1)
 
 
+def aimed(logits: Tensor, labels: Tensor, aims: Tensor) -> Tensor:
+    """The log-probability of the class aimed at, or of the strongest wrong one where it is -1."""
+    towards = log_probability(logits, aims.clamp_min(0))
+    return torch.where(aims < 0, strongest_wrong(logits, labels), towards)
+
+
 def log_probability(logits: Tensor, targets: Tensor) -> Tensor:
     """The log-probability of the target."""
     return -cross_entropy(logits, targets)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from attacks import cautions, draws
 from attacks.active_set import Climb, Live, check_counts, climb
@@ -13,7 +14,7 @@ from attacks.attacked import Attacked, Ended
 from attacks.draws import Stream
 from attacks.gradients import exact_path
 from attacks.norms import NORMS, check_eps, l2_unit
-from attacks.objectives import Goal, objective_named
+from attacks.objectives import Goal, aimed, objective_named
 from attacks.spec import unknown
 
 STATIC_IMAGES = 64
@@ -40,7 +41,10 @@ def sign_ascent(
     An image may also end in the *random state*: its loss moved by less than ``tolerance`` over
     ``patience`` steps, and its prediction is the one the model gives most often to 64 images of
     uniform noise. The model has one answer to anything strange. Success is tested first. Where an
-    image's whole gradient is zero, seeded random signs take its place.
+    image's whole gradient is zero, seeded random signs take its place. With the ``confidence``
+    loss, an image whose loss has not risen for ``patience`` steps goes back to its original and
+    climbs its next most probable wrong class: the strongest one may have a ceiling below
+    ``confidence``.
 
     Args:
         model: maps images in [0, 1] to logits (N, K).
@@ -75,7 +79,12 @@ def sign_ascent(
 
     def remember(live: Live) -> dict[str, Tensor]:
         recent = live.originals.new_full((len(live), patience), torch.inf)
-        return ball.walls(live.originals, radius) | {"recent": recent}
+        return ball.walls(live.originals, radius) | {
+            "recent": recent,
+            "best": live.originals.new_full((len(live),), -torch.inf),
+            "waited": torch.zeros_like(live.steps),
+            "turning": torch.zeros_like(live.steps, dtype=torch.bool),
+        }
 
     def move(live: Live, gradient: Tensor, values: Tensor) -> Tensor:
         shift = torch.sign(gradient) if direction == "sign" else l2_unit(gradient) * rms
@@ -84,14 +93,24 @@ def sign_ascent(
             ties = _ties(live)
             shift = torch.where(flat[:, None, None, None], ties, shift)
         moved = live.images + step_size * shift
+        moved = torch.where(live.memory["turning"][:, None, None, None], live.originals, moved)
         return ball.project(moved, live.originals, radius, live.memory)
 
+    random_state = _random_state(model, patience, tolerance)
+    turns = loss == "confidence" and targets is None
+
+    def give_up(live: Live, logits: Tensor, values: Tensor) -> Tensor:
+        lost = random_state(live, logits, values)
+        if turns:
+            _turn(live, logits, values, patience, tolerance)
+        return lost
+
     how = Climb(
-        objective=objective_named(loss, targeted=targets is not None),
+        objective=aimed if turns else objective_named(loss, targeted=targets is not None),
         move=move,
         steps=steps,
         remember=remember,
-        give_up=_random_state(model, patience, tolerance),
+        give_up=give_up,
     )
     attacked = climb(model, images, labels, how, Goal(targets, confidence), seeds)
     short = int((attacked.ended == int(Ended.OUT_OF_STEPS)).sum())
@@ -103,6 +122,29 @@ def sign_ascent(
 
 def _ties(live: Live) -> Tensor:
     return draws.signs(live.seeds, live.images.shape[1:], stream=Stream.TIES, step=live.steps)
+
+
+def _turn(live: Live, logits: Tensor, values: Tensor, patience: int, tolerance: float) -> None:
+    """Aim at the next most probable wrong class where the loss has not risen for a while."""
+    memory = live.memory
+    risen = values > memory["best"] + tolerance
+    waited = torch.where(risen, 0, memory["waited"] + 1)
+    turning = waited >= patience
+    memory["best"] = torch.where(risen, values, memory["best"]).masked_fill(turning, -torch.inf)
+    memory["waited"] = waited.masked_fill(turning, 0)
+    memory["turning"] = turning
+    if not bool(turning.any()):
+        return
+    own = one_hot(live.labels, logits.shape[1]).bool()
+    strongest = logits.masked_fill(own, -torch.inf).argmax(dim=1)
+    aims = torch.where(live.targets < 0, strongest, live.targets)
+    tried = memory.get("tried", torch.zeros_like(own))
+    tried = torch.where(turning[:, None], tried | one_hot(aims, logits.shape[1]).bool(), tried)
+    # With every wrong class tried, begin again.
+    tried = tried & ~(tried | own).all(dim=1, keepdim=True)
+    memory["tried"] = tried
+    following = logits.masked_fill(own | tried, -torch.inf).argmax(dim=1)
+    live.targets = torch.where(turning, following, live.targets)
 
 
 def _random_state(

@@ -198,3 +198,21 @@ def test_precision_does_not_change_who_is_reached():
     assert torch.equal(reduced.ended == int(Ended.REACHED), reached)
     ratio = reduced.steps[reached].sum() / exact.steps[reached].sum()
     assert 0.8 < ratio < 1.25
+
+
+def test_a_class_with_a_ceiling_is_given_up_for_the_next():
+    class Ceiling(nn.Module):
+        """Class 1 is the strongest wrong one at first, but never more than about half sure."""
+
+        def forward(self, images):
+            top, bottom = images[:, 0, :2].mean((1, 2)), images[:, 0, 2:].mean((1, 2))
+            return torch.stack([1 + 0 * top, torch.tanh(9 * top), 40 * (bottom - 0.5) - 2], dim=1)
+
+    images, labels = torch.full((3, 1, 4, 4), 0.45), torch.zeros(3, dtype=torch.int64)
+    stuck = sign_ascent(Ceiling(), images, labels, step_size=0.02, loss="margin", steps=300)
+    assert (stuck.ended != int(Ended.REACHED)).all()
+    attacked = sign_ascent(Ceiling(), images, labels, step_size=0.02, steps=300)
+    assert (attacked.ended == int(Ended.REACHED)).all()
+    assert (Ceiling()(attacked.images).argmax(dim=1) == 2).all()
+    # It began again from the original: only what serves class 2 has moved far.
+    assert (attacked.images[:, 0, 2:] > images[:, 0, 2:]).all()

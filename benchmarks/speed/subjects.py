@@ -1,4 +1,4 @@
-"""The models and images of the benchmarks: a ResNet-20 trained plainly and one adversarially.
+"""The models and images of the benchmarks: small networks trained plainly or adversarially.
 
 Without ``--data`` they see the embedded Fashion-MNIST images, padded to 32x32 and three channels.
 Trained weights are kept in ``build/speed`` and used again.
@@ -20,6 +20,8 @@ from workbench.datasets import load_dataset
 from workbench.models import Classifier, build
 
 STORE = Path("build/speed")
+KINDS = {"mlp": "mlp", "plain": "resnet20", "adversarial": "resnet20"}
+LR = {"mlp": 0.02, "resnet20": 0.1}
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def arguments(description: str) -> argparse.Namespace:
 
 
 def subject(kind: str, options: argparse.Namespace) -> Subject:
-    """The ``plain`` or the ``adversarial`` model, trained now or before."""
+    """A model of `KINDS`, trained now or before."""
     device = torch.device(options.device)
     model = _trained(kind, options, device).to(device)
     data = load_dataset(options.data, split="test").take(options.images * 3, seed=0)
@@ -52,12 +54,14 @@ def subject(kind: str, options: argparse.Namespace) -> Subject:
         predicted = torch.cat([model(batch).argmax(dim=1) for batch in images.split(256)])
     right = (predicted == labels).nonzero()[: options.images, 0]
     accuracy = float((predicted == labels).float().mean())
-    print(f"{kind} resnet20 on {options.data}: clean accuracy {accuracy:.3f}, {len(right)} images")
+    print(
+        f"{kind} {KINDS[kind]} on {options.data}: clean accuracy {accuracy:.3f}, {len(right)} images"
+    )
     return Subject(kind, model.eval(), images[right], labels[right])
 
 
 def _trained(kind: str, options: argparse.Namespace, device: torch.device) -> nn.Module:
-    network = build("resnet20", channels=3, classes=10, input_size=(32, 32))
+    network = build(KINDS[kind], channels=3, classes=10, input_size=(32, 32))
     model = Classifier(network, channels=3, classes=10, mean=(0.5,) * 3, std=(0.25,) * 3)
     key = f"{kind} {options.data} {options.epochs}".encode()
     stored = STORE / f"{kind}-{hashlib.sha256(key).hexdigest()[:12]}.pt"
@@ -68,8 +72,10 @@ def _trained(kind: str, options: argparse.Namespace, device: torch.device) -> nn
     images = (_as_cifar(data.images(slice(None))) * 255).round().to(torch.uint8)
     labels = torch.from_numpy(data.labels)
     torch.manual_seed(0)
-    if kind == "plain":
-        for epoch in train(model, images, labels, epochs=options.epochs, device=device):
+    if kind != "adversarial":
+        for epoch in train(
+            model, images, labels, epochs=options.epochs, lr=LR[KINDS[kind]], device=device
+        ):
             print(
                 f"  training {kind}: epoch {epoch.number} of {epoch.epochs}, loss {epoch.loss:.3f}"
             )
