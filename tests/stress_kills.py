@@ -4,6 +4,7 @@ After each kill, the cells that were reported as stored must be read back unchan
 killed and resumed until they finish; each finished record must equal an uninterrupted one.
 """
 
+import itertools
 import os
 import random
 import signal
@@ -11,12 +12,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from killed_run import planned
 
-from benchmarks import CellStore, merge, read_record, run, same_data
+from benchmarks import CellStore, read_record, same_data
 
 SCRIPT = Path(__file__).with_name("killed_run.py")
 
@@ -34,13 +36,14 @@ class Tally:
     finished: int = 0
 
 
-def reference(folder: Path) -> Path:
-    """The record of a run that nobody disturbs."""
-    work, store = planned(), CellStore(folder / "cells")
-    for _ in run(work, store):
-        pass
-    merge(work, store, folder / "record.h5")
-    return folder / "record.h5"
+def reference(folder: Path) -> tuple[Path, float]:
+    """The record of a run that nobody disturbs, and its seconds from the first cell to the end."""
+    process = start(folder)
+    assert process.stdout is not None
+    process.stdout.readline()
+    began = time.perf_counter()
+    process.communicate()
+    return folder / "record.h5", time.perf_counter() - began
 
 
 def start(folder: Path) -> "subprocess.Popen[str]":
@@ -54,15 +57,15 @@ def start(folder: Path) -> "subprocess.Popen[str]":
     )
 
 
-def kill_once(folder: Path, choose: random.Random) -> tuple[set[str], bool]:
-    """Run until a random moment after the first cell is dealt with, then SIGKILL.
+def kill_once(folder: Path, delay: float) -> tuple[set[str], bool]:
+    """Run for ``delay`` seconds after the first cell is dealt with, then SIGKILL.
 
     Returns the digests of the cells that were reported as stored, and whether it had finished.
     """
     process = start(folder)
     assert process.stdout is not None
     first = process.stdout.readline()
-    time.sleep(choose.expovariate(1 / 0.08))
+    time.sleep(delay)
     process.send_signal(signal.SIGKILL)
     lines = [first, *process.stdout.read().splitlines()]
     process.wait()
@@ -70,7 +73,7 @@ def kill_once(folder: Path, choose: random.Random) -> tuple[set[str], bool]:
     return stored, "merged" in lines
 
 
-def survives(folder: Path, whole: Path, choose: random.Random, tally: Tally, limit: int) -> None:
+def survives(folder: Path, whole: Path, delays: Iterator[float], tally: Tally, limit: int) -> None:
     """Kill and resume one run until it finishes, or ``limit`` kills are reached.
 
     Raises:
@@ -78,7 +81,7 @@ def survives(folder: Path, whole: Path, choose: random.Random, tally: Tally, lim
     """
     done = False
     while not done and tally.kills < limit:
-        stored, done = kill_once(folder, choose)
+        stored, done = kill_once(folder, next(delays))
         tally.kills += not done
         store = CellStore(folder / "cells")
         there = {cell.digest for cell in planned().cells if store.read(cell) is not None}
@@ -102,9 +105,10 @@ def main(kills: int = 50, seed: int = 0) -> Tally:
     """Kill ``kills`` times in all."""
     choose, tally = random.Random(seed), Tally()
     with tempfile.TemporaryDirectory() as folder:
-        whole = reference(Path(folder, "whole"))
+        whole, seconds = reference(Path(folder, "whole"))
+        delays = (choose.uniform(0, 0.7 * seconds) for _ in itertools.count())
         while tally.kills < kills:
-            survives(Path(folder, str(tally.finished)), whole, choose, tally, kills)
+            survives(Path(folder, str(tally.finished)), whole, delays, tally, kills)
             sys.stdout.write(f"{tally.kills} kills, {tally.finished} records equal\n")
             sys.stdout.flush()
     return tally

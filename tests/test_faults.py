@@ -2,7 +2,6 @@
 
 import errno
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -188,8 +187,8 @@ def test_the_previous_record_stays_until_the_new_one_is_whole(tmp_path, monkeypa
 
 @pytest.mark.slow
 def test_runs_killed_at_random_moments_end_with_the_same_record(tmp_path):
-    whole = stress_kills.reference(tmp_path / "whole")
-    tally, choose = stress_kills.Tally(), random.Random(20)
-    stress_kills.survives(tmp_path / "killed", whole, choose, tally, limit=3)
+    whole, seconds = stress_kills.reference(tmp_path / "whole")
+    tally, delays = stress_kills.Tally(), iter([seconds * share for share in (0.1, 0.5, 0.3)])
+    stress_kills.survives(tmp_path / "killed", whole, delays, tally, limit=3)
     assert tally.kills >= 1
     assert tally.finished == 1
