@@ -58,7 +58,6 @@ def files(folder):
 STEPS = {
     "replace": (os, "replace"),
     "fsync": (os, "fsync"),
-    "read back": (os, "read"),
     "checksum": (durable, "_write_checksum"),
 }
 

@@ -108,7 +108,7 @@ def test_every_flipped_bit_of_a_cell_is_noticed(record):
     generator = np.random.default_rng(0)
     for path in (store.folder / f"{cell.digest}.h5", store.folder / f"{cell.digest}.images.h5"):
         content = path.read_bytes()
-        for place in generator.integers(0, 8 * len(content), 150).tolist():
+        for place in generator.integers(0, 8 * len(content), 80).tolist():
             flipped = bytearray(content)
             flipped[place // 8] ^= 1 << place % 8
             path.write_bytes(flipped)
@@ -321,7 +321,7 @@ import sys, numpy as np
 from pathlib import Path
 from benchmarks import read_record
 path, content = Path(sys.argv[1]), Path(sys.argv[1]).read_bytes()
-for place in np.random.default_rng(2).integers(0, 8 * len(content), 150).tolist():
+for place in np.random.default_rng(2).integers(0, 8 * len(content), 80).tolist():
     flipped = bytearray(content)
     flipped[place // 8] ^= 1 << place % 8
     path.write_bytes(flipped)
