@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from attacks import cautions
 from attacks.attacked import Attacked, Caution, Ended
 from attacks.execution import execution
-from attacks.gradients import Forward, exact_path, fast_path, frozen
+from attacks.gradients import Forward, exact_path, fast_path, frozen, full_float32
 from attacks.objectives import Goal, Objective
 
 _RUNNING = -1
@@ -142,7 +142,7 @@ def climb(
         ValueError: if shapes, types or ranges are not as stated.
     """
     check_inputs(images, labels, goal.targets, seeds)
-    with frozen(model):
+    with frozen(model), full_float32(images.device):
         run = _prepare(images, labels, goal, seeds)
         exact = exact_path(model)
         found = cautions.examine_model(exact, run.live.originals[:_SIZES])

@@ -23,7 +23,7 @@ class Caution:
     """A reason to distrust a result: what set it off, what it means, what to do.
 
     ``code`` is one of ``zero-gradient``, ``randomised``, ``probabilities``, ``earlier-iterate``,
-    ``unbounded-short``, ``out-of-memory``, ``precision``, ``third-party``.
+    ``unbounded-short``, ``out-of-memory``, ``unconfirmed``, ``third-party``.
     """
 
     code: str

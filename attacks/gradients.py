@@ -48,6 +48,23 @@ def frozen(model: nn.Module) -> Iterator[None]:
         np.random.set_state(numpy)
 
 
+@contextmanager
+def full_float32(device: torch.device) -> Iterator[None]:
+    """No autocast and no TF32 inside the block: GPUs round convolutions to TF32 unless told."""
+    with torch.autocast(device.type, enabled=False):
+        if device.type != "cuda":
+            yield
+            return
+        matmul = torch.backends.cuda.matmul.allow_tf32
+        convolution = torch.backends.cudnn.allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        try:
+            yield
+        finally:
+            torch.backends.cuda.matmul.allow_tf32 = matmul
+            torch.backends.cudnn.allow_tf32 = convolution
+
+
 def _clone(grad: Tensor | None) -> Tensor | None:
     return None if grad is None else grad.clone()
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from attacks.active_set import check_counts, padded
 from attacks.attacked import Attacked, Ended
 from attacks.execution import execution
-from attacks.gradients import exact_path, frozen
+from attacks.gradients import exact_path, frozen, full_float32
 from attacks.spec import resolve
 
 
@@ -46,7 +46,7 @@ def shrink(
     attacked = inner.attack(model, images, labels, targets=targets, seeds=seeds)
     shrunk, forwards = attacked.images.clone(), attacked.forwards.clone()
     reached = (attacked.ended == int(Ended.REACHED)).nonzero()[:, 0]
-    with frozen(model), torch.no_grad():
+    with frozen(model), full_float32(images.device), torch.no_grad():
         forward = exact_path(model)
         for rows in reached.split(execution().batch(images)):
             goal, start, end = attacked.goal.select(rows), images[rows], attacked.images[rows]

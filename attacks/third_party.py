@@ -21,7 +21,7 @@ from attacks.active_set import out_of_memory
 from attacks.attacked import Attack, Attacked, Caution, Ended
 from attacks.cautions import examine_model, halved_batch, unbounded_short, zero_gradients
 from attacks.execution import execution
-from attacks.gradients import Forward, exact_path, frozen
+from attacks.gradients import Forward, exact_path, frozen, full_float32
 from attacks.norms import NORMS
 from attacks.objectives import Goal
 
@@ -162,7 +162,12 @@ def third_party(
         goal = Goal(targets)
         seeds = torch.zeros_like(labels) if seeds is None else seeds
         trouble = _Trouble()
-        with frozen(model), torch.inference_mode(False), torch.enable_grad():
+        with (
+            frozen(model),
+            full_float32(images.device),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+        ):
             exact = exact_path(model)
             found = examine_model(exact, images[:8])
             stand_in = StandIn(exact, images.device, positive=positive)

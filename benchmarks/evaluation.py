@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.execution import Execution
-from attacks.gradients import Forward, exact_path, frozen
+from attacks.gradients import Forward, exact_path, frozen, full_float32
 
 
 def float32_logits(
@@ -48,22 +48,5 @@ def float32_logits(
 @contextmanager
 def float32_forward(model: nn.Module, device: torch.device) -> Iterator[Forward]:
     """The model's forward without gradients, in evaluation mode and full float32."""
-    with frozen(model), torch.no_grad(), _full_float32(device):
+    with frozen(model), torch.no_grad(), full_float32(device):
         yield exact_path(model)
-
-
-@contextmanager
-def _full_float32(device: torch.device) -> Iterator[None]:
-    """No autocast, no TF32: torch lets convolutions round to TF32 on GPUs unless told."""
-    with torch.autocast(device.type, enabled=False):
-        if device.type != "cuda":
-            yield
-            return
-        matmul = torch.backends.cuda.matmul.allow_tf32
-        convolution = torch.backends.cudnn.allow_tf32
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        try:
-            yield
-        finally:
-            torch.backends.cuda.matmul.allow_tf32 = matmul
-            torch.backends.cudnn.allow_tf32 = convolution

@@ -206,11 +206,14 @@ def test_a_class_with_a_ceiling_is_given_up_for_the_next():
 
         def forward(self, images):
             top, bottom = images[:, 0, :2].mean((1, 2)), images[:, 0, 2:].mean((1, 2))
-            return torch.stack([1 + 0 * top, torch.tanh(9 * top), 40 * (bottom - 0.5) - 2], dim=1)
+            static = 99 * (images[..., 1:] - images[..., :-1]).square().mean((1, 2, 3))
+            last = 40 * (bottom - 0.5) - 2 + static  # so that static has an answer of its own
+            return torch.stack([1 + 0 * top, torch.tanh(9 * top), last], dim=1)
 
     images, labels = torch.full((3, 1, 4, 4), 0.45), torch.zeros(3, dtype=torch.int64)
-    stuck = sign_ascent(Ceiling(), images, labels, step_size=0.02, loss="margin", steps=300)
-    assert (stuck.ended != int(Ended.REACHED)).all()
+    one = torch.ones_like(labels)
+    stuck = sign_ascent(Ceiling(), images, labels, targets=one, step_size=0.02, steps=300)
+    assert (stuck.ended == int(Ended.OUT_OF_STEPS)).all()
     attacked = sign_ascent(Ceiling(), images, labels, step_size=0.02, steps=300)
     assert (attacked.ended == int(Ended.REACHED)).all()
     assert (Ceiling()(attacked.images).argmax(dim=1) == 2).all()

@@ -39,6 +39,7 @@ def arguments(description: str) -> argparse.Namespace:
     parser.add_argument("--data", default="fashion-mnist-mini", help="a data set's name or path")
     parser.add_argument("--images", type=int, default=512, help="correctly classified images")
     parser.add_argument("--epochs", type=int, default=4, help="epochs of training")
+    parser.add_argument("--training-images", type=int, default=25_000, help="at most this many")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return parser.parse_args()
 
@@ -54,21 +55,20 @@ def subject(kind: str, options: argparse.Namespace) -> Subject:
         predicted = torch.cat([model(batch).argmax(dim=1) for batch in images.split(256)])
     right = (predicted == labels).nonzero()[: options.images, 0]
     accuracy = float((predicted == labels).float().mean())
-    print(
-        f"{kind} {KINDS[kind]} on {options.data}: clean accuracy {accuracy:.3f}, {len(right)} images"
-    )
+    print(f"{kind} {KINDS[kind]} on {Path(options.data).name}: clean accuracy {accuracy:.3f}")
+    print(f"  {len(right)} correctly classified images")
     return Subject(kind, model.eval(), images[right], labels[right])
 
 
 def _trained(kind: str, options: argparse.Namespace, device: torch.device) -> nn.Module:
     network = build(KINDS[kind], channels=3, classes=10, input_size=(32, 32))
     model = Classifier(network, channels=3, classes=10, mean=(0.5,) * 3, std=(0.25,) * 3)
-    key = f"{kind} {options.data} {options.epochs}".encode()
+    key = f"{kind} {options.data} {options.epochs} {options.training_images}".encode()
     stored = STORE / f"{kind}-{hashlib.sha256(key).hexdigest()[:12]}.pt"
     if stored.exists():
         model.load_state_dict(torch.load(stored, weights_only=True))
         return model
-    data = load_dataset(options.data, split="train")
+    data = load_dataset(options.data, split="train").take(options.training_images, seed=0)
     images = (_as_cifar(data.images(slice(None))) * 255).round().to(torch.uint8)
     labels = torch.from_numpy(data.labels)
     torch.manual_seed(0)
