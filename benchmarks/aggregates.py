@@ -3,7 +3,9 @@
 Denominators: ``images`` are those of finished cells. Rates of success are over ``attacked``; means
 of steps and passes too. Means of how far images moved are over the successes alone, because where
 an attack fails nobody knows how far it would have had to go; ``median_pixel_change`` is over all
-attacked images with a failure counted as infinite. Robust accuracy is over all images.
+attacked images with a failure counted as infinite. Robust accuracy is over the images that are
+wrong untouched or were attacked: one that was spared, because the target is its own class, has
+withstood nothing.
 """
 
 from collections.abc import Mapping
@@ -34,7 +36,7 @@ RATES = {
     "success_rate": ("succeeded", "attacked"),
     "success_rate_8bit": ("succeeded_8bit", "attacked"),
     "misclassified_rate": ("misclassified", "attacked"),
-    "robust_accuracy": ("still_right", "images"),
+    "robust_accuracy": ("still_right", "judged"),
     "clean_accuracy": ("clean_right", "images"),
 }
 """Rates as (numerator, denominator), each with a Wilson interval (model, attack, bound)."""
@@ -62,8 +64,8 @@ class ModelNumbers:
         by_attack: name -> array (A,), (A, T) for ``pixels_over_threshold``, with a last axis of 2
             for every ``..._interval``.
         worst_case: name -> number or (2,): over the per-image worst case of all attacks.
-        robust: uint8 (E,): 1 where the image is right when clean and under every attack, 0 where
-            it is not, 255 where a cell failed.
+        robust: uint8 (E,): 1 where the image is right when clean and under every attack that was
+            given it, 0 where it is not, 255 where a cell failed or no attack was given it.
     """
 
     by_attack: Numbers
@@ -92,7 +94,8 @@ def aggregate(clean: Columns, attacked: Columns, seed: int) -> ModelNumbers:
         "succeeded_8bit": (given & (attacked["success_8bit"] == 1)).sum(axis=1),
         "misclassified": (given & (attacked["misclassified"] == 1)).sum(axis=1),
         "random_state": (given & (attacked["ended"] == Ended.RANDOM_STATE)).sum(axis=1),
-        "still_right": (attacked["misclassified"] == 0).sum(axis=1),
+        "still_right": (given & (attacked["misclassified"] == 0)).sum(axis=1),
+        "judged": (measured & (given | ~right)).sum(axis=1),
         "clean_right": (measured & right).sum(axis=1),
     }
     numbers: Numbers = {name: counts[name] for name in COUNTS}
@@ -102,7 +105,7 @@ def aggregate(clean: Columns, attacked: Columns, seed: int) -> ModelNumbers:
         numbers[f"{name}_interval"] = wilson(counts[part], counts[whole])
     numbers |= _means(attacked, given, success, seed)
     numbers |= _order_statistics(attacked, given, success)
-    return ModelNumbers(numbers, *_worst_case(attacked))
+    return ModelNumbers(numbers, *_worst_case(right, attacked))
 
 
 def _means(
@@ -150,13 +153,13 @@ def _order_statistics(
     return {"median_confidence": confidence, "median_pixel_change": change, "max_linf": largest}
 
 
-def _worst_case(attacked: Columns) -> tuple[Numbers, NDArray[np.uint8]]:
-    wrong = attacked["misclassified"]
-    complete = (wrong != 255).all(axis=0)
-    robust = np.where(complete, (wrong == 0).all(axis=0), 255).astype(np.uint8)
-    images, still = int(complete.sum()), int((robust == 1).sum())
-    if not len(wrong):  # no attack was run: there is no worst case
-        images, still, robust = 0, 0, np.full_like(robust, 255)
+def _worst_case(right: NDArray[np.bool_], attacked: Columns) -> tuple[Numbers, NDArray[np.uint8]]:
+    wrong, given = attacked["misclassified"], attacked["attacked"]
+    # Without any attack nothing is judged, and there is no worst case.
+    judged = (given == 1).any(axis=0) | (~right & bool(len(given)))
+    judged &= (given != 255).all(axis=0)
+    robust = np.where(judged, (wrong == 0).all(axis=0), 255).astype(np.uint8)
+    images, still = int(judged.sum()), int((robust == 1).sum())
     numbers: Numbers = {
         "worst_case_images": np.array(images),
         "worst_case_robust_accuracy": np.array(still / images if images else np.nan),

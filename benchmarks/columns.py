@@ -50,12 +50,12 @@ ATTACK: Mapping[str, str] = {
 }
 """An attack, re-evaluated in float32 on the result as float and after rounding to 8 bits (_8bit).
 
-``attacked`` is 1 where the attack was given the image: those that are right when clean and, under
-one target for all, do not have it as their label. ``success`` is the attack's goal,
-``misclassified`` any wrong class. ``ended`` has the values of `attacks.attacked.Ended`. ``target``
-is -1 for untargeted attacks. ``unshrunk_pixel_change`` is the average pixel change before
-`attacks.shrink` moved the image back, where it did. ``pixels_over_threshold`` has one value per
-threshold.
+``attacked`` is 1 where the attack was given the image: those that are right when clean and do not
+have their target as their label (one target for all may be some images' own class). ``success`` is
+the attack's goal, ``misclassified`` any wrong class. ``ended`` has the values of
+`attacks.attacked.Ended`. ``target`` is -1 for untargeted attacks. ``unshrunk_pixel_change`` is the
+average pixel change before `attacks.shrink` moved the image back, where it did.
+``pixels_over_threshold`` has one value per threshold.
 
 An image that was not attacked stands unchanged, with its clean prediction, no steps and no change;
 its 8-bit columns and ``target`` are not measured, and ``ended`` is 0 (already wrong) where it was

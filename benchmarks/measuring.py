@@ -1,5 +1,6 @@
 """One cell: the clean pass of a model over a shard, or an attack with everything measured of it."""
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -91,6 +92,17 @@ def attack_cell(
         )
     results = _checked(attacked, originals)
     attack_seconds = time.perf_counter() - began
+
+    aimed = attacked.goal.targets
+    if aimed is not None and bool((aimed == labels).any()):
+        # The attack has a target of its own, and these images are what it aims at.
+        elsewhere = aimed != labels
+        given[given] = _numpy(elsewhere)
+        rows = _untouched(clean.rows, given, len(plan.thresholds))
+        if not given.any():
+            return CellResult(rows, seconds={"attack": attack_seconds, "evaluation": 0.0})
+        attacked = _only(attacked, elsewhere)
+        originals, labels, results = originals[elsewhere], labels[elsewhere], results[elsewhere]
 
     began = time.perf_counter()
     _evaluate(rows, given, plan, model, originals, labels, attacked, results, notes)
@@ -193,6 +205,20 @@ def _checked(attacked: Attacked, originals: Tensor) -> Tensor:
         if getattr(attacked, name).shape != (len(originals),):
             raise ValueError(f"the attack's {name} do not have one value per image")
     return images.clamp(0, 1)
+
+
+def _only(attacked: Attacked, kept: Tensor) -> Attacked:
+    """The outcome for some of the images, by bool (N,)."""
+    return dataclasses.replace(
+        attacked,
+        images=attacked.images[kept],
+        steps=attacked.steps[kept],
+        forwards=attacked.forwards[kept],
+        backwards=attacked.backwards[kept],
+        ended=attacked.ended[kept],
+        goal=attacked.goal.select(kept),
+        unshrunk=None if attacked.unshrunk is None else attacked.unshrunk[kept],
+    )
 
 
 def _evaluate(

@@ -19,7 +19,7 @@ DENOMINATORS = {
     "success_rate_8bit": "succeeded_8bit / attacked, after rounding the result to 8 bits",
     "misclassified_rate": "misclassified (any wrong class, at any confidence) / attacked",
     "clean_accuracy": "images right untouched / images",
-    "robust_accuracy": "images right untouched and after this one attack / images",
+    "robust_accuracy": "right untouched and after this one attack / (attacked + clean_wrong)",
     "mean_pixel_change": "over succeeded; failures have none (they censor it)",
     "mean_pixel_change_unshrunk": "over succeeded, before shrinking; null without it",
     "median_pixel_change": "over attacked, a failure counted as infinite; null if that is it",
@@ -49,9 +49,10 @@ def results(record: Record) -> list[JSON]:
 
 
 def worst_case(record: Record) -> list[JSON]:
-    """One object per model: the share of all images right untouched and under every attack run.
+    """One object per model: the share of images right untouched and under every attack run.
 
-    The worst case is taken image by image, over the images on which every attack finished.
+    The worst case is taken image by image, over the images on which every attack finished; those
+    that are right and that no attack was given, because the target is their class, do not count.
     """
     numbers = record.aggregates
     return [

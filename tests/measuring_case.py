@@ -122,3 +122,19 @@ def finished(folder: Path, planned: Plan | None = None) -> tuple[Plan, CellStore
         pass
     merge(planned, store, folder / "record.h5")
     return planned, store, folder / "record.h5"
+
+
+def attack_rows(planned, store, model=0, condition=0):
+    parts = [store.read(planned.cell(model, condition, start)).rows for start, _ in planned.shards]
+    return np.concatenate(parts)
+
+
+def run_one(tmp_path, attack, *, model=None, data=None, target=None, **settings):
+    planned = plan(
+        [entry("m", model)],
+        [Condition("attack", attack, 0, target)],
+        data or examples(),
+        **({"shard_size": 8} | settings),
+    )
+    store = CellStore(tmp_path)
+    return planned, store, list(run(planned, store))

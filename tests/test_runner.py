@@ -5,12 +5,14 @@ from measuring_case import (
     CLASSES,
     Arrays,
     Brightest,
+    attack_rows,
     conditions,
     entry,
     examples,
     finished,
     jitter,
     outcome,
+    run_one,
     small_plan,
     stay,
     swap,
@@ -30,101 +32,6 @@ from benchmarks import (
     run,
     worst_case,
 )
-
-
-def attack_rows(planned, store, model=0, condition=0):
-    parts = [store.read(planned.cell(model, condition, start)).rows for start, _ in planned.shards]
-    return np.concatenate(parts)
-
-
-def run_one(tmp_path, attack, *, model=None, data=None, target=None, **settings):
-    planned = plan(
-        [entry("m", model)],
-        [Condition("attack", attack, 0, target)],
-        data or examples(),
-        **({"shard_size": 8} | settings),
-    )
-    store = CellStore(tmp_path)
-    return planned, store, list(run(planned, store))
-
-
-# ── plans and digests ──────────────────────────────────────────────────────────────────────────
-
-
-def test_a_plan_has_a_clean_pass_and_every_attack_for_each_model_and_shard():
-    planned = small_plan()
-    assert planned.shards == ((0, 8), (8, 16), (16, 20))
-    places = [(cell.model, cell.start, cell.condition) for cell in planned.cells]
-    assert places == [
-        (m, start, c) for m in (0, 1) for start in (0, 8, 16) for c in (None, 0, 1, 2)
-    ]
-    assert len({cell.digest for cell in planned.cells}) == len(places)
-
-
-CHANGES = {
-    "model": {"models": [ModelEntry("one", "another mean", {}, Brightest), entry("two")]},
-    "spec": {"conditions": [Condition("swap(x=2)", swap), *conditions()[1:]]},
-    "seed": {"conditions": [Condition("swap", swap, 1), *conditions()[1:]]},
-    "target": {"conditions": [Condition("swap", swap, 0, "random"), *conditions()[1:]]},
-    "data": {"examples": Arrays(examples().images, examples().labels, "other labels")},
-    "thresholds": {"thresholds": [0.01]},
-    "precision": {"precision": "bfloat16"},
-    "batch_size": {"batch_size": 3},
-    "keep_images": {"keep_images": True},
-    "save_images": {"save_images": 2},
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_whatever_changes_a_result_changes_the_digest(change):
-    before = small_plan(precision="float32")
-    after = small_plan(**({"precision": "float32"} | CHANGES[change]))
-    assert before.cell(0, 0, 0).digest != after.cell(0, 0, 0).digest
-    assert before.digest != after.digest
-    assert small_plan(precision="float32").digest == before.digest
-
-
-def test_a_models_name_and_description_do_not_change_its_cells():
-    moved = ModelEntry("renamed", "digest of one", {"file": "elsewhere"}, Brightest)
-    before, after = small_plan(), small_plan(models=[moved, entry("two")])
-    assert [cell.digest for cell in before.cells] == [cell.digest for cell in after.cells]
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"models": []}, "no model"),
-        ({"models": [entry("a"), entry("a")]}, "Two models have the same name: a"),
-        ({"conditions": [*conditions(), conditions()[0]]}, "Two attacks have the same name: swap"),
-        ({"examples": Arrays(torch.zeros(0, 1, 2, 2), np.zeros(0, int))}, "no examples"),
-        ({"shard_size": 0}, "at least 1"),
-        ({"thresholds": []}, "at least one threshold"),
-        ({"thresholds": [10]}, "10 % is 0.1"),
-        ({"thresholds": [float("nan")]}, "10 % is 0.1"),
-        ({"thresholds": [0.1, 0.1]}, "twice"),
-        ({"save_images": -1}, "0 or more"),
-        ({"precision": "float8"}, "float8"),
-        ({"batch_size": 0}, "batch_size"),
-        ({"models": [ModelEntry("a", "d", {"x": torch.zeros(1)}, Brightest)]}, "JSON cannot"),
-        ({"models": [ModelEntry("a", "d", {"x": float("nan")}, Brightest)]}, "JSON"),
-    ],
-)
-def test_unusable_plans_are_refused(settings, message):
-    with pytest.raises(ValueError, match=message):
-        small_plan(**settings)
-
-
-def test_unknown_targets_are_refused():
-    with pytest.raises(ValueError, match="least-likely"):
-        Condition("swap", swap, 0, "nearest")
-    with pytest.raises(ValueError, match="0 or more"):
-        Condition("swap", swap, 0, -1)
-
-
-def test_conditions_that_differ_in_the_seed_alone_are_told_apart_by_it():
-    both = [Condition("swap", swap, 1), Condition("swap", swap, 2)]
-    assert small_plan(conditions=both).condition_names == ("swap seed=1", "swap seed=2")
-
 
 # ── what is given to the attack, and what is measured of it ────────────────────────────────────
 
@@ -244,43 +151,6 @@ def test_the_pixel_change_before_shrinking_is_kept(tmp_path):
     given = rows["attacked"] == 1
     expected = examples().images.sum(dim=1).mean(dim=(1, 2)).numpy()  # jitter says: all black
     np.testing.assert_allclose(rows["unshrunk_pixel_change"][given], expected[given], rtol=1e-6)
-
-
-# ── targets ────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize("rule", ["random", "next", "least-likely", 2])
-def test_targets_follow_their_rule(tmp_path, rule):
-    data = examples(200)
-    planned, store, _ = run_one(tmp_path, swap, data=data, target=rule, shard_size=64)
-    rows = attack_rows(planned, store)
-    labels = data.labels
-    given = (np.arange(200) % 5 != 0) & ((labels != 2) if rule == 2 else True)
-    assert (rows["attacked"] == given).all()
-    target = rows["target"][given]
-    assert (rows["target"][~given] == -1).all()
-    assert (target != labels[given]).all()
-    if rule == "next":
-        np.testing.assert_array_equal(target, (labels[given] + 1) % CLASSES)
-    elif rule == "least-likely":
-        sums = data.images.reshape(200, CLASSES, 8).sum(dim=2).numpy()[given]
-        np.testing.assert_array_equal(target, sums.argmin(axis=1))
-    elif rule == "random":
-        # 160 draws of 3 offsets: each 53.3 +- 6 expected.
-        assert (np.bincount((target - labels[given]) % CLASSES, minlength=4)[1:] > 30).all()
-    else:
-        assert (target == 2).all()
-        kept = (labels == 2) & (np.arange(200) % 5 != 0)
-        assert (rows["ended"][kept] == 255).all()
-        assert (rows["misclassified"][kept] == 0).all()
-    assert (rows["success"][given] == 1).all()
-    assert (rows["prediction"][given] == target).all()
-
-
-def test_a_target_that_is_no_class_fails_the_cell(tmp_path):
-    _, _, outcomes = run_one(tmp_path, swap, target=9)
-    assert outcomes[1].status == "failed"
-    assert outcomes[1].result.failure == "target 9 is not one of the model's 4 classes"
 
 
 # ── economy and side effects ───────────────────────────────────────────────────────────────────
@@ -484,120 +354,6 @@ def test_an_attacks_cautions_are_in_the_results_once(tmp_path):
     codes = [c["code"] for c in by_attack["one", "jitter"]]
     assert codes.count("zero-gradient") == 1
     assert by_attack["one", "swap"] == []
-
-
-# ── the numbers ────────────────────────────────────────────────────────────────────────────────
-
-
-def test_the_results_count_by_hand(tmp_path):
-    _, _, path = finished(tmp_path)
-    record = read_record(path)
-    found = results(record)
-    assert [(r["model"], r["attack"]) for r in found][:3] == [
-        ("one", "swap"),
-        ("one", "jitter"),
-        ("one", "stay"),
-    ]
-    for index, result in enumerate(found):
-        m, a = divmod(index, 3)
-        rows = {name: values[m, a].astype(float) for name, values in record.attacked.items()}
-        given = [i for i in range(20) if i % 5]
-        won = [i for i in given if rows["success"][i] == 1]
-        assert (result["images"], result["clean_wrong"], result["attacked"]) == (20, 4, 16)
-        assert result["succeeded"] == len(won)
-        assert result["success_rate"] == len(won) / 16
-        assert result["clean_accuracy"] == 0.8
-        assert (
-            result["robust_accuracy"] == sum(rows["misclassified"][i] == 0 for i in range(20)) / 20
-        )
-        assert result["mean_steps"] == 2.0
-        assert result["forwards_per_image"] == 3.0
-        if won:
-            changes = [rows["average_pixel_change"][i] for i in won]
-            assert result["mean_pixel_change"] == pytest.approx(sum(changes) / len(won), rel=1e-12)
-            low, high = result["mean_pixel_change_interval"]
-            assert low <= result["mean_pixel_change"] <= high
-            over = rows["pixels_over_threshold"]
-            assert result["pixels_over_threshold"] == {
-                "0.01": pytest.approx(np.mean([over[i, 0] for i in won])),
-                "0.1": pytest.approx(np.mean([over[i, 1] for i in won])),
-            }
-            assert result["median_confidence"] == pytest.approx(
-                float(np.median([rows["confidence"][i] for i in won]))
-            )
-    swapped, jittered, stayed = found[:3]
-    assert swapped["success_rate"] == 1.0
-    assert stayed["success_rate"] == 0.0
-    assert stayed["mean_pixel_change"] is None
-    assert stayed["mean_pixel_change_interval"] == [None, None]
-    assert stayed["robust_accuracy"] == 0.8
-    assert jittered["mean_pixel_change_unshrunk"] > 0
-
-
-def test_failures_censor_the_median_pixel_change(tmp_path):
-    def some(share):
-        def attack(model, images, labels, *, targets=None, seeds=None):
-            """Succeed on the first images of the shard alone."""
-            moved = swap(model, images, labels).images
-            few = round(share * len(images))
-            return outcome(torch.cat([moved[:few], images[few:]]))
-
-        return attack
-
-    data = examples(20, wrong_every=21)  # 19 are right; one shard
-    most = run_one(tmp_path / "a", some(0.8), data=data, shard_size=20)
-    few = run_one(tmp_path / "b", some(0.3), data=data, shard_size=20)
-    for (planned, store, _), median_known in ((most, True), (few, False)):
-        merge(planned, store, tmp_path / "record.h5")
-        record = read_record(tmp_path / "record.h5")
-        rows = record.attacked
-        given = rows["attacked"][0, 0] == 1
-        moves = np.where(rows["success"][0, 0] == 1, rows["average_pixel_change"][0, 0], np.inf)
-        found = results(record)[0]["median_pixel_change"]
-        assert (found is not None) == median_known
-        if median_known:
-            assert found == pytest.approx(float(np.median(moves[given])), rel=1e-6)
-
-
-def test_the_worst_case_is_taken_image_by_image(tmp_path):
-    def on(quarter):
-        def attack(model, images, labels, *, targets=None, seeds=None):
-            moved = swap(model, images, labels).images
-            hit = (labels == quarter)[:, None, None, None]
-            return outcome(torch.where(hit, moved, images))
-
-        return attack
-
-    data = examples(40, wrong_every=41)
-    data.labels[0] = 1  # the model says 0: wrong untouched
-    planned = plan([entry()], [Condition("zero", on(0)), Condition("one", on(1))], data)
-    _, _, path = finished(tmp_path, planned)
-    record = read_record(path)
-    first, second = results(record)
-    assert first["robust_accuracy"] == 30 / 40
-    assert second["robust_accuracy"] == 29 / 40
-    assert worst_case(record) == [
-        {
-            "model": "brightest",
-            "attacks": ["zero", "one"],
-            "images": 40,
-            "robust_accuracy": 20 / 40,
-            "robust_accuracy_interval": [
-                pytest.approx(0.3520, abs=1e-4),
-                pytest.approx(0.6480, abs=1e-4),
-            ],
-        }
-    ]
-    robust = record.aggregates["robust"][0]
-    np.testing.assert_array_equal(robust == 1, data.labels >= 2)
-
-
-def test_clean_passes_alone_are_a_record_too(tmp_path):
-    _, _, path = finished(tmp_path, small_plan(conditions=[]))
-    record = read_record(path)
-    assert results(record) == []
-    assert worst_case(record)[0]["robust_accuracy"] is None
-    assert record.clean["right"].sum() == 32
 
 
 def test_a_missing_cell_cannot_be_merged(tmp_path):
