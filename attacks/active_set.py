@@ -90,6 +90,7 @@ class Climb:
         stop: whether an image leaves at its first success; otherwise it takes all its steps.
         skip_wrong: whether images whose clean prediction is not the label are left alone.
         result: (live, values) -> what an image becomes that ran out of steps; None for its last.
+        unbounded: nothing limits how far images go, so missing one is the attack's own fault.
     """
 
     objective: Objective
@@ -101,6 +102,7 @@ class Climb:
     stop: bool = True
     skip_wrong: bool = True
     result: Callable[[Live, Tensor], Tensor] | None = None
+    unbounded: bool = False
 
 
 @dataclass
@@ -168,7 +170,7 @@ def climb(
         backwards=run.backwards,
         ended=run.ended,
         goal=goal,
-        cautions=(*found, *_cautions(run)),
+        cautions=(*found, *_cautions(run, how)),
     )
 
 
@@ -369,14 +371,17 @@ def out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
 
 
-def _cautions(run: _Run) -> list[Caution]:
+def _cautions(run: _Run, how: Climb) -> list[Caution]:
     found = []
+    out = run.ended == int(Ended.OUT_OF_STEPS)
     if zero := int(run.zero_gradients.sum()):
         found.append(cautions.zero_gradients(zero, len(run.live)))
-    if lost := int((run.won_before & (run.ended == int(Ended.OUT_OF_STEPS))).sum()):
+    if lost := int((run.won_before & out).sum()):
         found.append(cautions.earlier_iterate(lost))
     if run.halved:
         found.append(cautions.halved_batch(run.batch))
+    if how.unbounded and (short := int(out.sum())):
+        found.append(cautions.unbounded_short(short, len(run.live)))
     return found
 
 

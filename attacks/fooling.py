@@ -76,6 +76,7 @@ def fooling(
         steps=steps,
         start=None if start == "image" else canvas,
         skip_wrong=False,
+        unbounded=True,
     )
     return climb(model, images, labels, how, Goal(targets), seeds)
 
@@ -102,6 +103,8 @@ def _targets(
     seeds: Tensor | None,
     target: int | None,
 ) -> Tensor:
+    if targets is not None and target is not None:
+        raise ValueError(f"target={target} and a target for each image: give one of them")
     if targets is not None or len(images) == 0:
         return labels if targets is None else targets
     with frozen(model), torch.no_grad():

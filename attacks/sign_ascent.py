@@ -1,6 +1,5 @@
 """Signed ascent until the model is sure of a wrong class."""
 
-import dataclasses
 import math
 from collections.abc import Callable
 
@@ -8,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from attacks import cautions, draws
+from attacks import draws
 from attacks.active_set import Climb, Live, check_counts, climb
-from attacks.attacked import Attacked, Ended
+from attacks.attacked import Attacked
 from attacks.draws import Stream
 from attacks.gradients import exact_path
 from attacks.norms import NORMS, check_eps, l2_unit
@@ -111,13 +110,9 @@ def sign_ascent(
         steps=steps,
         remember=remember,
         give_up=give_up,
+        unbounded=eps is None,
     )
-    attacked = climb(model, images, labels, how, Goal(targets, confidence), seeds)
-    short = int((attacked.ended == int(Ended.OUT_OF_STEPS)).sum())
-    if eps is not None or short == 0:
-        return attacked
-    found = cautions.unbounded_short(short, len(images))
-    return dataclasses.replace(attacked, cautions=(*attacked.cautions, found))
+    return climb(model, images, labels, how, Goal(targets, confidence), seeds)
 
 
 def _ties(live: Live) -> Tensor:

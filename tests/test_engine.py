@@ -262,6 +262,20 @@ def test_engine_settings_are_checked_and_end_with_the_block():
     assert Execution().batch(torch.zeros(1, 3, 224, 224)) >= 8
 
 
+def test_fooling_takes_one_kind_of_target():
+    model, images = small_net(), random_images()
+    labels = predicted(model, images)
+    with pytest.raises(ValueError, match="give one of them"):
+        fooling(model, images, labels, target=2, targets=(labels + 1) % 5)
+
+
+def test_fooling_says_where_it_fell_short():
+    model, images = small_net(), random_images()
+    labels = predicted(model, images)
+    assert "unbounded-short" in codes(fooling(model, images, labels, step_size=1e-6, steps=1))
+    assert "unbounded-short" not in codes(fooling(model, images, labels))
+
+
 def test_fooling_in_normalised_units():
     model = small_net()
     images = random_images()
