@@ -10,6 +10,7 @@ from torch import nn
 from workbench.datasets.dataset import DataFacts
 from workbench.errors import UsageError
 from workbench.models import ModelOptions, build, load_model
+from workbench.models.factories import source_digest
 
 FACTS = {"channels": 3, "classes": 10, "input_size": (32, 32)}
 DATA = DataFacts(3, 32, 32, 10)
@@ -135,6 +136,31 @@ def test_neighbours_are_imported_counted_in_the_digest_and_forgotten(tmp_path):
     assert "layers_of_mine" not in sys.modules
     sources = [loaded.description["source_sha256"] for loaded in networks]
     assert sources[0] != sources[1]
+
+
+def test_the_digest_follows_imports_into_packages(tmp_path):
+    sources = {
+        "net.py": "from zoo.nets import *\n",
+        "zoo/__init__.py": "WIDTH = 3\n",
+        "zoo/nets/__init__.py": "from .plain import make\nfrom . import spare\n",
+        "zoo/nets/plain.py": "from .. import WIDTH\nfrom ..layers.last import head\n"
+        "def make():\n    return head(WIDTH)\n",
+        "zoo/nets/spare.py": "",
+        "zoo/layers/__init__.py": "",
+        "zoo/layers/last.py": "from torch import nn\n"
+        "def head(width):\n    return nn.Sequential(nn.Flatten(), nn.Linear(3072, width))\n",
+    }
+    for name, source in sources.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(source)
+    arch = f"{tmp_path}/net.py:make"
+    assert load_model(arch, data=DATA).model.classes == 3
+    digests = [source_digest(arch)]
+    for name in sources:
+        with (tmp_path / name).open("a") as file:
+            file.write("# edited\n")
+        digests.append(source_digest(arch))
+    assert len(set(digests)) == len(sources) + 1
 
 
 @pytest.mark.parametrize("package", [True, False])

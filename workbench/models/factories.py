@@ -96,7 +96,7 @@ def check_imports(path: Path) -> None:
     """
     folder = path.resolve().parent
     for file in _local_sources(path).values():
-        for name in _imported(file):
+        for name in _imported(file, folder):
             top = name.partition(".")[0]
             own = folder / top
             if top in OUR_PACKAGES and (own.is_dir() or own.with_suffix(".py").is_file()):
@@ -124,18 +124,24 @@ def _local_sources(path: Path) -> dict[str, Path]:
     found = {path.name: path.resolve()}
     waiting = [path.resolve()]
     while waiting:
-        for name in _imported(waiting.pop()):
-            file = folder.joinpath(*name.split("."))
-            for candidate in (file.with_suffix(".py"), file / "__init__.py"):
-                key = candidate.relative_to(folder).as_posix()
-                if candidate.is_file() and key not in found:
-                    found[key] = candidate
-                    waiting.append(candidate)
+        for name in _imported(waiting.pop(), folder):
+            parts = name.split(".")
+            for depth in range(1, len(parts) + 1):  # importing a.b runs a/__init__.py too
+                file = folder.joinpath(*parts[:depth])
+                for candidate in (file.with_suffix(".py"), file / "__init__.py"):
+                    key = candidate.relative_to(folder).as_posix()
+                    if candidate.is_file() and key not in found:
+                        found[key] = candidate
+                        waiting.append(candidate)
     return found
 
 
-def _imported(file: Path) -> Iterator[str]:
-    """The modules a file imports, and for ``from a import b`` both ``a`` and ``a.b``."""
+def _imported(file: Path, folder: Path) -> Iterator[str]:
+    """The modules a file imports, as seen from ``folder``.
+
+    ``from a import b`` gives both ``a`` and ``a.b``.
+    """
+    package = file.relative_to(folder).parent.parts
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError) as error:
@@ -143,9 +149,12 @@ def _imported(file: Path) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module is not None and not node.level:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = list(package[: len(package) + 1 - node.level]) if node.level else []
+            base += node.module.split(".") if node.module else []
+            if base:
+                yield ".".join(base)
+            yield from (".".join([*base, alias.name]) for alias in node.names)
 
 
 @contextmanager
