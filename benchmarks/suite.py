@@ -32,7 +32,16 @@ FORMAT_VERSION = 1
 TARGET_RULES = ("random", "least-likely", "next")
 """How a target may be chosen for each image, besides a class number."""
 
-_LIBRARIES = ("adversarial-workbench", "torch", "numpy", "torchattacks", "foolbox", "h5py")
+_LIBRARIES = (
+    "adversarial-workbench",
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "torchattacks",
+    "foolbox",
+    "h5py",
+)
 
 
 @dataclass(frozen=True)
@@ -317,8 +326,12 @@ def sha256_json(value: object) -> str:
 
 @cache
 def library_versions() -> dict[str, str]:
-    """Versions of everything that decides results, this project's attack code by its digest."""
-    found = {"python": platform.python_version(), "attacks": _source_digest()}
+    """Versions of everything that decides results, this project's own code by its digest."""
+    found = {
+        "python": platform.python_version(),
+        "attacks": source_digest(Path(attacks.__path__[0])),
+        "benchmarks": source_digest(Path(__file__).parent),
+    }
     for name in _LIBRARIES:
         try:
             found[name] = importlib.metadata.version(name)
@@ -327,9 +340,8 @@ def library_versions() -> dict[str, str]:
     return found
 
 
-def _source_digest() -> str:
-    """A digest of the source of `attacks`: an edited attack must not reuse an older result."""
-    folder = Path(attacks.__path__[0])
+def source_digest(folder: Path) -> str:
+    """A digest of a folder's Python files: an edited attack must not reuse an older result."""
     digest = hashlib.sha256()
     for file in sorted(folder.rglob("*.py")):
         digest.update(f"{file.relative_to(folder).as_posix()}\0".encode() + file.read_bytes())

@@ -1,11 +1,16 @@
 """Plans: which cells there are, and what their digests depend on."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 from measuring_case import Arrays, Brightest, conditions, entry, examples, small_plan, swap
 
+import attacks
+import benchmarks
 from benchmarks import Condition, ModelEntry
+from benchmarks.suite import source_digest
 
 
 def test_a_plan_has_a_clean_pass_and_every_attack_for_each_model_and_shard():
@@ -39,6 +44,18 @@ def test_whatever_changes_a_result_changes_the_digest(change):
     assert before.cell(0, 0, 0).digest != after.cell(0, 0, 0).digest
     assert before.digest != after.digest
     assert small_plan(precision="float32").digest == before.digest
+
+
+def test_libraries_and_our_own_code_are_part_of_every_digest(tmp_path):
+    versions = small_plan().config["versions"]
+    assert {"torch", "torchvision", "timm", "torchattacks", "foolbox"} <= set(versions)
+    for package in (attacks, benchmarks):
+        name, copy = package.__name__, tmp_path / package.__name__
+        shutil.copytree(package.__path__[0], copy, ignore=shutil.ignore_patterns("__pycache__"))
+        assert source_digest(copy) == versions[name]
+        with (copy / "__init__.py").open("a") as file:
+            file.write("# edited")
+        assert source_digest(copy) != versions[name]
 
 
 def test_a_models_name_and_description_do_not_change_its_cells():
