@@ -368,7 +368,9 @@ def padded(images: Tensor) -> Tensor:
 
 def out_of_memory(error: RuntimeError) -> bool:
     """Whether an error says that the device's memory is full."""
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
+    # What torch's CPU allocator says, by platform; it raises a plain RuntimeError.
+    said = ("not enough memory", "can't allocate memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in said)
 
 
 def _cautions(run: _Run, how: Climb) -> list[Caution]:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from attacks.active_set import out_of_memory
 from attacks.execution import Execution
 from attacks.gradients import Forward, exact_path, frozen, full_float32
 
@@ -29,15 +30,15 @@ def float32_logits(
 
     Raises:
         ValueError: if the model does not return logits (N, K).
-        torch.OutOfMemoryError: if not even one image fits.
+        RuntimeError: if not even one image fits into memory, or the model's own.
     """
     size = Execution(batch_size=batch_size).batch(images)
     with float32_forward(model, images.device) as forward:
         while True:
             try:
                 return torch.cat([forward(batch) for batch in images.split(size)])
-            except torch.OutOfMemoryError:
-                if size == 1:
+            except RuntimeError as error:
+                if size == 1 or not out_of_memory(error):
                     raise
                 size = -(-size // 2)
                 torch.cuda.empty_cache()

@@ -298,6 +298,25 @@ def test_logits_that_are_not_finite_fail_the_clean_pass_and_what_needs_it(tmp_pa
     assert outcomes[1].result.failure.startswith("the clean pass failed: ")
 
 
+class Greedy(Brightest):
+    """Takes more memory than there is for more than eight images."""
+
+    def forward(self, images):
+        if len(images) > 8:
+            torch.empty(2**46)
+        return super().forward(images)
+
+
+def test_memory_that_is_full_halves_the_batch_and_is_told(tmp_path):
+    planned, store, outcomes = run_one(tmp_path / "a", swap, model=Greedy(), shard_size=20)
+    assert {o.status for o in outcomes} == {"done"}
+    assert {c.code for c in outcomes[0].result.cautions} == {"out-of-memory"}
+    ample, other, _ = run_one(tmp_path / "b", swap, shard_size=20)
+    np.testing.assert_array_equal(
+        attack_rows(planned, store)["success"], attack_rows(ample, other)["success"]
+    )
+
+
 def test_labels_beyond_the_classes_are_named(tmp_path):
     data = examples()
     data.labels[3] = 7
