@@ -1,5 +1,6 @@
 """`workbench list` and `workbench check` from the command line."""
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -72,3 +73,24 @@ def test_check_suspects_the_class_order(here: Path) -> None:
     document = workbench("check", "net.pt", "-d", "turned.npz", "--json").document
     assert document["configured"]["accuracy"] < 0.1
     assert document["class_order"]["correct"] > 0.95 * document["class_order"]["images"]
+    again = workbench(
+        "check", "net.pt", "-d", "turned.npz", "--json", *shlex.split(document["flags"])
+    )
+    assert again.document["configured"]["accuracy"] > 0.95
+
+
+def test_the_order_of_named_classes_is_told_by_their_names(here: Path) -> None:
+    images, labels = task(200, seed=5)
+    names = ["upper left", "upper right", "lower left", "lower right"]  # of the model's outputs
+    order = sorted(names)
+    turned = np.array([order.index(names[label]) for label in labels])
+    np.savez(here / "named.npz", images=images, labels=turned, class_names=order)
+    command = ("check", "net.pt", "-d", "named.npz", "--json")
+    assert workbench(*command).document["configured"]["accuracy"] < 0.6
+    right = workbench(*command, "--class-names", ",".join(names)).document
+    assert right["configured"]["accuracy"] > 0.95
+    (here / "names.txt").write_text("\n".join(names))
+    from_file = workbench(*command, "--class-names", "names.txt").document
+    assert from_file["configured"] == right["configured"]
+    flags = shlex.split(workbench(*command).document["flags"])
+    assert workbench(*command, *flags).document["configured"]["accuracy"] > 0.95

@@ -203,6 +203,16 @@ NumClasses = Annotated[
     int | None,
     typer.Option("--num-classes", min=2, rich_help_panel=MODEL, help="Classes the network tells."),
 ]
+ClassNames = Annotated[
+    str | None,
+    typer.Option(
+        "--class-names",
+        metavar="LIST|FILE",
+        rich_help_panel=MODEL,
+        help="Names of the network's outputs in their order: cat,dog, or a file with one a line. "
+        "Data with the same names in another order are matched by them.",
+    ),
+]
 CifarStem = Annotated[
     bool,
     typer.Option(

@@ -15,6 +15,7 @@ from benchmarks import ModelEntry, Shard
 from benchmarks.evaluation import float32_logits
 from workbench.console import Console
 from workbench.datasets import DataFacts, Dataset, fit, load_dataset
+from workbench.datasets.classes import parse_classes
 from workbench.errors import UsageError
 from workbench.models import LoadedModel, ModelOptions, load_model, select_columns
 from workbench.models.factories import is_factory
@@ -76,8 +77,9 @@ def model_options(options: Options) -> ModelOptions:
     """What the command line says of the models.
 
     Raises:
-        UsageError: mean or std are not numbers.
+        UsageError: mean or std are not numbers, or the class names are none.
     """
+    names = options["class_names"]
     return ModelOptions(
         arch=options["arch"],
         mean=parse_numbers(options["mean"], "--mean"),
@@ -85,6 +87,7 @@ def model_options(options: Options) -> ModelOptions:
         input_size=options["input_size"],
         channels=options["channels"],
         classes=options["num_classes"],
+        class_names=None if names is None else tuple(map(str, parse_classes(names))),
         cifar_stem=options["cifar_stem"],
         bgr=options["bgr"],
         scale255=options["scale255"],

@@ -63,6 +63,7 @@ def attack(
     input_size: o.InputSize = None,
     channels: o.Channels = None,
     num_classes: o.NumClasses = None,
+    class_names: o.ClassNames = None,
     cifar_stem: o.CifarStem = False,
     bgr: o.Bgr = False,
     scale255: o.Scale255 = False,

@@ -222,7 +222,7 @@ def align(
 
 
 def parse_classes(classes: str | Entries) -> list[str | int]:
-    """Split a `--classes` value: a list, a text with commas, or a file with one on each line."""
+    """Split a list of classes: a list, a text with commas, or a file with one on each line."""
     if isinstance(classes, str):
         path = Path(classes).expanduser()
         if "," not in classes and path.is_file():
@@ -234,7 +234,9 @@ def parse_classes(classes: str | Entries) -> list[str | int]:
         entries = list(classes)
     entries = [entry for entry in entries if entry != ""]
     if not entries:
-        raise UsageError("--classes names no class.")
+        raise UsageError(
+            f"{classes!r} names no class; write them with commas, or one on each line."
+        )
     return entries
 
 

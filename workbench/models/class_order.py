@@ -1,6 +1,7 @@
 """Find out whether a model numbers its classes in another order than the data."""
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -98,10 +99,17 @@ def _measured(
     names = None
     if class_names is not None and sorted(outputs) == list(range(classes)):
         names = tuple(class_names[outputs.index(output)] for output in range(classes))
-    flags = f"--class-names {','.join(names)}" if names else ""
+    flags = "" if sorted(outputs) != list(range(classes)) else _flags(outputs, names)
     return ClassOrder(
         name, tuple(outputs), names, correct, count, (low, high), before / count, flags, method
     )
+
+
+def _flags(outputs: Sequence[int], names: Sequence[str] | None) -> str:
+    """What configures the order: the outputs' names, or data class=output where names do not do."""
+    if names and not any("," in name for name in names):
+        return f"--class-names {shlex.quote(','.join(names))}"
+    return "--classes " + ",".join(f"{index}={output}" for index, output in enumerate(outputs))
 
 
 def _named_orders(names: Sequence[str]) -> Iterator[tuple[str, list[int]]]:
