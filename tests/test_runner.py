@@ -325,6 +325,23 @@ def test_labels_beyond_the_classes_are_named(tmp_path):
     assert outcomes[2].status == "done"
 
 
+class Blind(Brightest):
+    """Never sees class 3, so it is right on fewer images."""
+
+    def forward(self, images):
+        return super().forward(images) - torch.tensor([0.0, 0.0, 0.0, 100.0])
+
+
+def test_an_attack_on_other_images_than_the_clean_pass_has_right_is_made_anew(tmp_path):
+    data = examples()
+    planned, store, _ = run_one(tmp_path, swap, model=Blind(), data=data)
+    for start, _ in planned.shards:  # the clean passes get lost, and come out otherwise
+        (store.folder / f"{planned.cell(0, None, start).digest}.h5").unlink()
+    planned, store, _ = run_one(tmp_path, swap, data=data)
+    right = np.arange(20) % 5 != 0
+    np.testing.assert_array_equal(attack_rows(planned, store)["attacked"] == 1, right)
+
+
 def test_a_model_that_cannot_be_loaded_fails_its_cells_alone(tmp_path):
     def missing():
         raise FileNotFoundError(2, "No such file", "net.pt")
