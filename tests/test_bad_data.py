@@ -47,7 +47,7 @@ def with_pixel(value: float) -> np.ndarray:
         (pictures(3).transpose(0, 3, 1, 2), "channels-first"),
         (pictures(3, channels=4), "4 channels where 1 or 3"),
         (pictures(1)[0, :, 0], r"shape \(5, 3\)"),
-        (pictures(0), "images of shape"),
+        (pictures(0), "there are no images"),
     ],
 )
 def test_images(tmp_path: Path, images: np.ndarray, pattern: str) -> None:

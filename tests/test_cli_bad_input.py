@@ -95,7 +95,7 @@ WRONG_DATA = {
     "labels below 0": (IMAGES, LABELS - 1, "-1"),
     "labels of floats": (IMAGES, LABELS + 0.5, "integers"),
     "fewer labels": (IMAGES, LABELS[:5], "5"),
-    "no images": (IMAGES[:0], LABELS[:0], "bad.npz"),
+    "no images": (IMAGES[:0], LABELS[:0], "bad.npz: there are no images"),
     "objects": (np.array([Bomb()], dtype=object), LABELS, "bad.npz"),
 }
 
@@ -127,6 +127,13 @@ def test_folders_without_images_and_with_broken_ones(here: Path) -> None:
         (["attack", "net.pt", "-d", "data.npz", "-a", "fgms"], ["fgms", "fgsm"]),
         (["attack", "net.pt", "-d", "data.npz", "-a", "pgd(stepz=3)"], ["stepz", "steps"]),
         (["attack", "net.pt", "-d", "data.npz", "-a", "pgd(steps=)"], ["pgd(steps=)"]),
+        (["attack", "net.pt", "-d", "data.npz", "-a", "pgd(steps=-1)"], ["pgd: steps=-1"]),
+        (["attack", "net.pt", "-d", "data.npz", "-a", "apgd(eps=nan)"], ["apgd: eps='nan'"]),
+        (["attack", "net.pt", "-d", "data.npz", "-a", "pgd(norm=l7)"], ["pgd", "'l7'", "l2"]),
+        (
+            ["attack", "net.pt", "-d", "data.npz", "--shrink", "-a", "sign-ascent(confidence=2)"],
+            ["confidence=2", "[0, 1)"],
+        ),
         (["attack", "net.pt", "-d", "data.npz", "-a", "torchattacks:PGDD"], ["PGDD", "PGD"]),
         (["attack", "net.pt", "-d", "data.npz", "-a", "fgsm(eps=8)"], ["eps=8", "8/255"]),
         (["attack", "net.pt", "-d", "data.npz", "-a", "fgsm", "--eps", "8"], ["8/255"]),

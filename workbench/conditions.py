@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+import torch
+from torch import nn
+
 from attacks.spec import Bound, Spec, parse, resolve
 from benchmarks.suite import TARGET_RULES, Condition
 from workbench.errors import UsageError, suggestion
@@ -31,7 +34,8 @@ def make_conditions(
         seed: of every condition.
 
     Raises:
-        ValueError: a spec is wrong, a budget is above 1, or a shortcut fits no attack.
+        ValueError: a spec or a value in it is wrong, a budget is above 1, or a shortcut fits no
+            attack.
     """
     bound = [resolve(text) for text in texts]
     for name, value in (("eps", eps), ("steps", steps)):
@@ -39,6 +43,7 @@ def make_conditions(
             bound = _override(bound, name, value)
     for each in bound:
         _refuse_large_budgets(parse(each.spec), each.name)
+        _refuse_wrong_settings(each)
     if shrink:
         bound = [each if each.name == "shrink" else _shrunk(each) for each in bound]
     return tuple(Condition(each.spec, each.attack, seed, target) for each in bound)
@@ -86,6 +91,23 @@ def _override(bound: Sequence[Bound], setting: str, value: float) -> list[Bound]
 
 def _shrunk(bound: Bound) -> Bound:
     return resolve(str(Spec("shrink", {"attack": bound.spec})))
+
+
+def _refuse_wrong_settings(bound: Bound) -> None:
+    """Let an attack of our own check its settings on no images, before anything is loaded or made.
+
+    Those of other libraries check theirs, if at all, while they run.
+    """
+    if ":" in bound.spec:
+        return
+    nothing = torch.zeros(0, 2, 1, 1)
+    none = torch.zeros(0, dtype=torch.int64)
+    try:
+        bound.attack(nn.Flatten(), nothing, none, targets=none, seeds=none)
+    except ValueError as error:
+        raise UsageError(f"{bound.name}: {error}") from error
+    except Exception:  # noqa: BLE001  (an attack may need images; where it fails on them, a cell says)
+        return
 
 
 def _refuse_large_budgets(spec: Spec, where: str) -> None:

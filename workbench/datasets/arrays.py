@@ -79,6 +79,8 @@ def checked_images(images: NDArray[Any], where: str) -> PixelArray:
     """
     if images.ndim == 3:
         images = images[..., np.newaxis]
+    if images.ndim == 4 and len(images) == 0:
+        raise UsageError(f"{where}: there are no images in it.")
     if images.ndim != 4 or 0 in images.shape:
         raise UsageError(
             f"{where}: images of shape {images.shape}; they must be (N, H, W) or (N, H, W, C)."
