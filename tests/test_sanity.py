@@ -15,7 +15,9 @@ from workbench.datasets import Dataset
 from workbench.datasets.dataset import InMemory
 from workbench.errors import UsageError
 from workbench.models import Classifier, LoadedModel, examine, near_chance
+from workbench.models.candidates import as_configured
 from workbench.models.class_order import _greedy, find_class_order
+from workbench.models.sanity import _likeliest, _Tried
 
 CLASSES, SIDE = 10, 6
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
@@ -92,6 +94,20 @@ def test_the_right_preprocessing_is_found(right, configured, flags):
     assert found.configured.accuracy < found.best.accuracy
     assert found.rows[0] == found.configured
     assert not found.near_chance
+
+
+def test_of_those_that_are_not_told_apart_the_lowest_loss_is_recommended():
+    candidate = as_configured(loaded(NONE, NONE).model)
+    ranked = [
+        _Tried(
+            replace(candidate, normalisation=name),
+            np.zeros(6, np.int64),
+            np.arange(6) < count,
+            loss,
+        )
+        for name, count, loss in (("one more right", 6, 0.5), ("likely", 5, 0.4), ("bad", 0, 0.1))
+    ]
+    assert _likeliest(ranked).candidate.normalisation == "likely"  # (1/2)^6 < 0.05 < 1/2
 
 
 def test_the_data_s_own_normalisation_is_found():
