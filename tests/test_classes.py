@@ -233,6 +233,7 @@ def test_a_smaller_model_takes_the_classes_given() -> None:
         (ANIMALS, 7, None, [0, 1, 2, 3, 7], "no class 7 in the model: 0 … 6"),
         (ANIMALS, 7, None, [0, 1, 2, 3, 3], "names class 3 of the model twice"),
         (ANIMALS, 7, None, "cat=9", "no class 9 in the model"),
+        (ANIMALS, 5, None, "cat", "cut to one class cannot be wrong; keep two or more"),
     ],
 )
 def test_fit_refuses(

@@ -168,6 +168,10 @@ def fit(
     columns = dataset.columns if dataset.columns_of in (None, model_classes) else None
     alignment = align(data, model, classes, columns=columns)
     count = len(alignment.columns) if alignment.columns is not None else model_classes
+    if count < 2:
+        raise UsageError(
+            "A model cut to one class cannot be wrong; keep two or more classes with --classes."
+        )
     fitted = _relabelled(dataset, alignment.label_map, count)
     if alignment.columns is None and names is not None and fitted.class_names is None:
         fitted = replace(fitted, class_names=names)
