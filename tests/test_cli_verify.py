@@ -94,6 +94,11 @@ def test_code_that_a_record_names_is_not_run_unless_trusted(tmp_path: Path) -> N
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_that_is_not_finished_is_called_that(record: Path) -> None:
+    record.unlink()
+    refused(workbench("verify", record.parent), "no record.h5", "not finished")
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "text", "nothing"])
 def test_a_damaged_record_is_refused(record: Path, damage: str) -> None:
     whole = record.read_bytes()
