@@ -118,7 +118,7 @@ def test_missing_and_broken_files(tmp_path):
     with pytest.raises(UsageError, match="no file"):
         build(f"{tmp_path}/absent.py:make", **FACTS)
     (tmp_path / "broken.py").write_text("def make(:\n")
-    with pytest.raises(UsageError, match="not valid Python"):
+    with pytest.raises(UsageError, match=r"not valid Python.*\(broken.py, line 1\)"):
         build(f"{tmp_path}/broken.py:make", **FACTS)
 
 

@@ -31,7 +31,7 @@ def list_names(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """List the attacks, architectures or data sets that there are."""
+    """List the attacks, architectures (or models, the same) or data sets that there are."""
     console = make_console(json_output=json_output, quiet=quiet)
     known = _names(kind, name)
     if kind is Kind.ATTACKS and name in known:

@@ -175,7 +175,7 @@ def _unknown_architecture(name: str) -> UsageError:
     if difflib.get_close_matches(name, known, n=1):
         return unknown("architecture", name, known)
     return UsageError(
-        f"Unknown architecture '{name}'. `workbench list models` shows them; "
+        f"Unknown architecture '{name}'. `workbench list architectures` shows them; "
         "your own is given as path/to/file.py:function."
     )
 

@@ -160,7 +160,7 @@ class Classifier(nn.Module):
             return (images * weights).sum(dim=1, keepdim=True)
         raise ValueError(
             f"the images have {found} channels, but the model takes {self.channels}."
-            + (" Load the data in grey." if self.channels == 1 else "")
+            + (" Turn the images to grey first." if self.channels == 1 else "")
         )
 
 

@@ -143,7 +143,7 @@ def _imported(file: Path, folder: Path) -> Iterator[str]:
     """
     package = file.relative_to(folder).parent.parts
     try:
-        tree = ast.parse(file.read_bytes())
+        tree = ast.parse(file.read_bytes(), filename=file.name)
     except (SyntaxError, ValueError) as error:
         raise UsageError(f"{file} is not valid Python: {first_line(error)}") from error
     for node in ast.walk(tree):
