@@ -2,9 +2,9 @@
 
 Each is written under another name in the same folder, flushed to the disk, moved into place and
 the folder flushed (os.replace is atomic only within a file system; without the folder's fsync the
-move itself may be lost with the power). Its SHA-256 stands beside it in ``NAME.sha256``, in the
-form that ``sha256sum --check`` reads, and is written after it: a file without a matching checksum
-is not finished.
+move itself may be lost with the power). Of cells and records the SHA-256 stands beside the file in
+``NAME.sha256``, in the form that ``sha256sum --check`` reads, and is written after it: without a
+matching checksum they are not finished.
 """
 
 import hashlib
@@ -17,8 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
-
-_BLOCK = 2**20
 
 
 def checksum_path(path: Path) -> Path:
@@ -37,23 +35,32 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to; on leaving, move it to ``path`` and add the checksum.
+def atomically(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to; on leaving, flush it and move it to ``path``.
 
     If the block, or what follows it, raises, the temporary file is removed and the earlier file at
-    ``path``, if any, stays.
+    ``path``, if any, stays. A kill may leave the temporary file; see `remove_leftovers`.
     """
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = _temporary(path)
     try:
         yield temporary
-        digest = _flush(temporary)
-        # The old checksum goes first: at no moment does a checksum stand beside another content.
-        checksum_path(path).unlink(missing_ok=True)
+        _flush(temporary)
         os.replace(temporary, path)
-        _flush_folder(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    _flush_folder(path.parent)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """As `atomically`, with the checksum put beside the file."""
+    with atomically(path) as temporary:
+        yield temporary
+        _flush(temporary)  # before the old checksum goes: a full disk must not cost it
+        digest = sha256_file(temporary)
+        # At no moment does a checksum stand beside another content.
+        checksum_path(path).unlink(missing_ok=True)
     _write_checksum(path, digest)
 
 
@@ -86,7 +93,7 @@ def read_checked(path: Path) -> bytes | None:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove temporary files that a killed process left in ``folder``."""
-    for leftover in folder.glob("*.tmp"):
+    for leftover in folder.glob(".*.tmp"):
         leftover.unlink(missing_ok=True)
 
 
@@ -173,9 +180,14 @@ def sink(path: Path) -> Iterator[Sink]:
         target.close()
 
 
+def _temporary(path: Path) -> Path:
+    """Hidden, lest a leftover be taken for content; of this process, so that two can write."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
 def _write_checksum(path: Path, digest: str) -> None:
     target = checksum_path(path)
-    temporary = target.with_name(target.name + ".tmp")
+    temporary = _temporary(target)
     try:
         # Not flushed: a checksum lost with the power only has the file made again.
         temporary.write_text(f"{digest}  {path.name}\n", encoding="ascii")
@@ -185,15 +197,10 @@ def _write_checksum(path: Path, digest: str) -> None:
         raise
 
 
-def _flush(path: Path) -> str:
-    """Flush a file to the disk; its SHA-256 as it was written."""
+def _flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDWR)
     try:
         os.fsync(descriptor)
-        digest = hashlib.sha256()
-        while block := os.read(descriptor, _BLOCK):
-            digest.update(block)
-        return digest.hexdigest()
     finally:
         os.close(descriptor)
 

@@ -69,7 +69,7 @@ def test_a_file_without_its_checksum_is_not_there(tmp_path):
 
 def test_what_a_killed_run_left_is_removed(tmp_path):
     planned, store, _ = finished(tmp_path)
-    left = store.folder / "half.h5.tmp"
+    left = store.folder / ".half.h5.1.tmp"
     left.write_bytes(b"half")
     assert {o.status for o in run(planned, store)} == {"cached"}
     assert not left.exists()

@@ -107,6 +107,15 @@ def test_a_directory_left_before_its_description_was_written_is_taken_up(tmp_pat
     assert not start(tmp_path / "run", tmp_path).resumed
 
 
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> None:
+    run = start(tmp_path / "run", tmp_path)
+    (run.path / ".record.h5.123.tmp").write_bytes(b"half")
+    (run.path / "notes.tmp").write_bytes(b"a person's own")
+    assert start(run.path, tmp_path).resumed
+    assert not (run.path / ".record.h5.123.tmp").exists()
+    assert (run.path / "notes.tmp").exists()
+
+
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"{}", b"\xff\xfe", b'{"config": 3}'])
 def test_a_damaged_description_is_refused_and_kept(tmp_path: Path, damage: bytes) -> None:
     first = start(None, tmp_path)

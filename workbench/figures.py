@@ -1,7 +1,6 @@
 """Pictures of what an attack did: original, result and amplified difference, side by side."""
 
 import math
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import durable
 from workbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -66,13 +66,10 @@ def save_panel(path: Path, cases: Sequence[Case], *, title: str = "") -> None:
     """
     figure = draw_panel(cases, title=title)
 
-    def write(temporary: Path) -> None:
-        with warnings.catch_warnings():
-            # A class name in a script the font lacks shows as boxes; it is no reason to warn.
-            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-            figure.savefig(temporary, format="png", dpi=DPI)
-
-    _replace(path, write)
+    with durable.atomically(path) as temporary, warnings.catch_warnings():
+        # A class name in a script the font lacks shows as boxes; it is no reason to warn.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(temporary, format="png", dpi=DPI)
 
 
 def save_png(path: Path, image: Any) -> None:
@@ -80,7 +77,8 @@ def save_png(path: Path, image: Any) -> None:
     from PIL import Image
 
     picture = Image.fromarray(_picture(image))
-    _replace(path, lambda temporary: picture.save(temporary, format="PNG"))
+    with durable.atomically(path) as temporary:
+        picture.save(temporary, format="PNG")
 
 
 def amplified(original: Any, result: Any) -> tuple[NDArray[np.float64], float]:
@@ -288,13 +286,3 @@ def _wrapped(text: str, room: float, most: int, width: Callable[[str], float]) -
     if len(lines) > most:
         lines[most - 1 :] = [" ".join(lines[most - 1 :])]
     return [_shortened(line, room, width) for line in lines]
-
-
-def _replace(path: Path, write: Callable[[Path], None]) -> None:
-    """Write beside the path, then rename, so that a half-written picture is never seen."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks import durable
 from workbench.errors import UsageError
 
 FORMAT_VERSION = 1
@@ -85,6 +86,7 @@ def open_run(
         if not resumed:
             _refuse_strangers(path)
             _describe(path, verb, config, arguments)
+        durable.remove_leftovers(path)
         (path / "cells").mkdir(exist_ok=True)
         yield RunDirectory(path, resumed, resume_command(arguments, path))
 
@@ -171,21 +173,8 @@ def read_description(path: Path) -> dict[str, Any]:
 
 def write_atomically(file: Path, content: bytes) -> None:
     """Write a file so that after a crash it is there as a whole or not at all."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())  # the bytes are down before the name points at them
-        temporary.replace(file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # and so is the name
-    finally:
-        os.close(folder)
+    with durable.atomically(file) as temporary:
+        temporary.write_bytes(content)
 
 
 @contextmanager

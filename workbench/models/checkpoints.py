@@ -1,8 +1,5 @@
 """Checkpoint files: what is in them, and how ours are written."""
 
-import contextlib
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks import durable
 from workbench.errors import UsageError
 from workbench.models.metadata import CheckpointMetadata, from_json
 from workbench.models.pickles import read_pickle
@@ -101,31 +99,8 @@ def save_checkpoint(path: Path, network: nn.Module, metadata: CheckpointMetadata
     }
     # One key, because several are saved in no fixed order.
     data: bytes = save(tensors, metadata={METADATA_KEY: metadata.to_json()})
-    path = Path(path)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())  # the name must never point at bytes that a crash can lose
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    with contextlib.suppress(OSError):  # not every system lets a folder be opened
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the new name itself
-        finally:
-            os.close(folder)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with durable.atomically(Path(path)) as temporary:
+        temporary.write_bytes(data)
 
 
 def _looks_like_safetensors(path: Path) -> bool:

@@ -8,10 +8,12 @@ import torch
 from torch import nn
 
 from attacks.spec import parse
+from benchmarks.durable import sha256_file
+from benchmarks.suite import sha256_json
 from workbench.datasets.dataset import DataFacts
 from workbench.errors import UsageError
 from workbench.models.classifier import Classifier, freeze
-from workbench.models.digests import sha256_file, sha256_json, sha256_tensors
+from workbench.models.digests import sha256_tensors
 from workbench.models.factories import is_factory, source_digest
 from workbench.models.options import ModelOptions
 from workbench.models.preprocessing import choose_input_size, choose_normalisation
