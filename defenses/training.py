@@ -262,14 +262,6 @@ class _Totals:
         return Batch(self.epoch, self.images, float(self._loss) / seen, int(self._wrong) / seen)
 
 
-def _look(totals: _Totals, watch: Callable[[Batch], None] | None) -> None:
-    batch = totals.read()
-    if not math.isfinite(batch.loss):
-        raise DivergenceError(_diverged(batch.epoch, "the training loss"))
-    if watch is not None:
-        watch(batch)
-
-
 def _check_weights(model: nn.Module, epoch: int) -> None:
     for name, values in model.state_dict().items():
         if values.is_floating_point() and not bool(torch.isfinite(values).all()):

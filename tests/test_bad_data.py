@@ -204,9 +204,9 @@ def test_labels_by_hand(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "pattern"),
     [
-        ("cifar-10", "did you mean 'cifar10'"),
-        ("fashion-mnist-mimi", "did you mean 'fashion-mnist-mini'"),
-        ("qqqq", "known: fashion-mnist-mini, mnist"),
+        ("cifar-10", "Did you mean 'cifar10'"),
+        ("fashion-mnist-mimi", "Did you mean 'fashion-mnist-mini'"),
+        ("qqqq", "Known: fashion-mnist-mini, mnist"),
         ("no/such/folder", "no file or folder no/such/folder"),
         ("nothing.npz", "no file or folder nothing.npz"),
         ("no/such/*.png", "holds no images"),

@@ -73,8 +73,8 @@ def test_classes_from_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("classes", "pattern"),
     [
-        ("ant,cta", "no class 'cta' in the data; did you mean 'cat'"),
-        ("ant,zzzzz", "there are ant, bee, cat, dog …"),
+        ("ant,cta", "no class 'cta' in the data. Did you mean 'cat'"),
+        ("ant,zzzzz", "There are ant, bee, cat, dog …"),
         ("5", "no class 5 in the data: 0 … 4"),
         ("ant,0", "names class 0 of the data twice"),
         (" , ", "names no class"),

@@ -5,7 +5,6 @@ shown to a 1000-class model, or 1000-class data to a model of 20. Everything her
 function on names and numbers.
 """
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.datasets.dataset import Dataset
-from workbench.errors import UsageError
+from workbench.errors import UsageError, suggestion
 
 Entries = Sequence[str | int]
 
@@ -80,9 +79,8 @@ class ClassSet:
                 f"{self.what.capitalize()} has no class names; give {entry!r} as index."
             )
         known = [text for table in self._known for text in table]
-        near = difflib.get_close_matches(_plain(str(entry)), known, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {_few(self.names)}."
-        raise UsageError(f"There is no class {entry!r} in {self.what}; {hint}")
+        hint = suggestion(_plain(str(entry)), known) or f" There are {_few(self.names)}"
+        raise UsageError(f"There is no class {entry!r} in {self.what}.{hint}")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """One call from a name or a path to a data set."""
 
-import difflib
 import glob
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from workbench.datasets.classes import select
 from workbench.datasets.dataset import Dataset, InMemory
 from workbench.datasets.folders import Files, read_flat, read_folder
 from workbench.datasets.photographs import SUFFIXES, photographs
-from workbench.errors import UsageError
+from workbench.errors import UsageError, suggestion
 
 HDF5_SUFFIXES = {".h5", ".hdf5"}
 SPLIT_NAMES = ("train", "test", "val")
@@ -93,9 +92,8 @@ def _find(
         return read_flat(images, label, path)
     if path.suffix or len(path.parts) > 1:
         raise UsageError(f"There is no file or folder {source}.")
-    near = difflib.get_close_matches(source, named.SUMMARIES, 1, 0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(named.SUMMARIES)}."
-    raise UsageError(f"{source!r} is neither a data set's name nor a path; {hint}")
+    hint = suggestion(source, named.SUMMARIES) or f" Known: {', '.join(named.SUMMARIES)}."
+    raise UsageError(f"{source!r} is neither a data set's name nor a path.{hint}")
 
 
 def _read_directory(path: Path, split: str, label: str | None) -> Labelled | Files:

@@ -1,6 +1,5 @@
 """From an architecture's name to an untrained network."""
 
-import difflib
 import functools
 import inspect
 import warnings
@@ -10,7 +9,7 @@ import torch
 from torch import nn
 
 from attacks.spec import Spec, parse
-from workbench.errors import UsageError, unknown
+from workbench.errors import UsageError, suggestion, unknown
 from workbench.models.factories import build_from_file, is_factory
 from workbench.models.perceptron import Perceptron
 from workbench.models.residual import CIFAR_DEPTHS, CifarResNet, StudyResNet
@@ -137,11 +136,6 @@ def read_arch(arch: str) -> Spec:
     return spec
 
 
-def is_torchvision(name: str) -> bool:
-    """Whether the name is a torchvision classifier's, and none of ours."""
-    return name not in OURS and name in torchvision_names()
-
-
 def architectures() -> dict[str, str]:
     """Every architecture's name with a line about it; timm's are many, see `timm_names`."""
     return {
@@ -172,7 +166,7 @@ def _unknown_architecture(name: str) -> UsageError:
     known = [*OURS, *torchvision_names()]
     if name in timm_names():
         return UsageError(f"Unknown architecture '{name}'. Did you mean 'timm:{name}'?")
-    if difflib.get_close_matches(name, known, n=1):
+    if suggestion(name, known):
         return unknown("architecture", name, known)
     return UsageError(
         f"Unknown architecture '{name}'. `workbench list architectures` shows them; "
