@@ -92,7 +92,7 @@ def resolve(options: Options, console: Console) -> tuple[Plan, Subjects]:
     todo = plan(
         model_entries(subjects, device),
         conditions,
-        subjects.examples,
+        subjects.dataset,
         shard_size=options["shard_size"] or cell_size(channels * height * width),
         seed=options["seed"],
         thresholds=thresholds,

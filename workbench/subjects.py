@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from benchmarks import ModelEntry, Shard
+from benchmarks import ModelEntry
 from benchmarks.evaluation import float32_logits
 from workbench.console import Console
 from workbench.datasets import DataFacts, Dataset, fit, load_dataset
@@ -25,30 +24,6 @@ Options = Mapping[str, Any]
 """The parsed command line: every option by its parameter's name (`typer.Context.params`)."""
 
 COUNTING_BATCH = 500  # images that are read at once to count right predictions
-
-
-@dataclass(frozen=True)
-class Examples:
-    """A data set as `benchmarks.Examples` wants it."""
-
-    dataset: Dataset
-
-    @property
-    def digest(self) -> str:
-        """The data set's."""
-        return self.dataset.digest
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def ids(self, rows: slice) -> NDArray[np.int64]:
-        """The stable ids of some examples, int64 (n,)."""
-        return self.dataset.ids(rows)
-
-    def shard(self, start: int, stop: int) -> Shard:
-        """The examples from ``start`` up to ``stop``, exclusive."""
-        rows = slice(start, stop)
-        return Shard(self.ids(rows), self.dataset.images(rows), self.dataset.labels[rows])
 
 
 @dataclass(frozen=True)
@@ -66,11 +41,6 @@ class Subjects:
     models: tuple[LoadedModel, ...]
     reload: tuple[Mapping[str, Any], ...]
     source: Mapping[str, Any]
-
-    @property
-    def examples(self) -> Examples:
-        """The data set as the runner wants it."""
-        return Examples(self.dataset)
 
 
 def model_options(options: Options) -> ModelOptions:
