@@ -163,6 +163,7 @@ def test_targets(checkpoint: Path, target: str) -> None:
 def test_a_dry_run_writes_nothing(checkpoint: Path) -> None:
     result = workbench(*attack(checkpoint, "-a", "fgsm", "--dry-run"))
     assert result.code == 0
+    assert "images: 24, in 1 cell for each model and attack" in result.out
     assert "cells: 2, of which 0 are finished" in result.out
     assert not Path("runs").exists()
 
@@ -221,5 +222,6 @@ def test_a_failed_cell_is_told_and_ends_in_1(
     result = workbench(*attack(checkpoint, "-a", "failing", "-a", "fgsm", "--json"))
     assert result.code == 1, result.err
     assert "the attack broke" in result.err
+    assert "1 cell failed" in result.err
     broken, whole = result.document["results"]
     assert (broken["images"], whole["images"]) == (0, 24)

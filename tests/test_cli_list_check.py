@@ -60,6 +60,16 @@ def test_check_undoes_a_wrong_normalisation(here: Path) -> None:
     assert workbench("check", "net.pt", "-d", "data.npz", *wrong, "-q").out.split() == flags
 
 
+def test_no_flag_is_cut_short_on_a_narrow_terminal(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    result = workbench("check", "net.pt", "-d", "data.npz", "--mean", "0.9", "--std", "0.1")
+    assert result.code == 0, result.err
+    rows = [line.split("│") for line in result.out.splitlines() if line.startswith("│")]
+    assert "--scale255" in "".join(row[4].strip() for row in rows)
+
+
 def test_check_shows_a_table_and_the_recommendation(here: Path) -> None:
     result = workbench("check", "net.pt", "-d", "data.npz", "--limit", 40)
     assert "net: clean accuracy on 40 images" in result.out

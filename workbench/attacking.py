@@ -181,7 +181,8 @@ def _show(
         rows = f"images {failure['start']} to {failure['stop']}"
         console.error(f"{failure['model']}, {attack}, {rows}: {failure['reason']}")
     if record.failures:
-        console.error(f"{len(record.failures)} cells failed; try them again: {directory.command}")
+        cells = "1 cell" if len(record.failures) == 1 else f"{len(record.failures)} cells"
+        console.error(f"{cells} failed; to try again: {directory.command}")
     console.show(f"record: {directory.record}")
     if files:
         console.show(f"pictures: {directory.images} ({len(files)})")
@@ -218,10 +219,11 @@ def _say_plan(todo: Plan, output: Path | None, console: Console) -> None:
     there = [store.read(cell) for cell in todo.cells] if store else []
     finished = sum(result is not None and result.failure is None for result in there)
     models = [model.name for model in todo.models]
+    shards = "1 cell" if len(todo.shards) == 1 else f"{len(todo.shards)} cells"
     for line in (
         f"models: {', '.join(models)}",
         f"attacks: {', '.join(todo.condition_names)}",
-        f"images: {len(todo.ids)}, in {len(todo.shards)} cells for each model and attack",
+        f"images: {len(todo.ids)}, in {shards} for each model and attack",
         f"cells: {len(todo.cells)}, of which {finished} are finished",
         f"device: {todo.device}",
     ):

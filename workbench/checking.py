@@ -69,7 +69,7 @@ def _table(name: str, found: Examination) -> Table:
     table.add_column("preprocessing")
     table.add_column(Text("accuracy [95 % interval]"), justify="right", no_wrap=True)
     table.add_column("loss", justify="right")
-    table.add_column("flags")
+    table.add_column("flags", overflow="fold")  # cut short, a flag cannot be copied
     for row in found.rows:
         style = "bold" if found.flags and row is found.best else None
         configured = row is found.configured and "as configured" not in row.name
