@@ -45,6 +45,13 @@ def check_eps(eps: float, norm: str = "linf", *, name: str = "eps") -> None:
         )
 
 
+def check_step_size(step_size: float, norm: str = "linf") -> None:
+    """Refuse what `check_eps` does, and 0: standing still makes any model look robust."""
+    check_eps(step_size, norm, name="step_size")
+    if step_size == 0:
+        raise ValueError("step_size=0 moves nothing; it must be above 0")
+
+
 def l2_lengths(values: Tensor) -> Tensor:
     """The L2 norm of each image, (N, 1, 1, 1)."""
     lengths: Tensor = torch.linalg.vector_norm(values, dim=(1, 2, 3), keepdim=True)

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from attacks.active_set import Climb, Live, check_counts, climb
 from attacks.attacked import Attacked
-from attacks.norms import check_eps, norm_named
+from attacks.norms import check_eps, check_step_size, norm_named
 from attacks.objectives import Goal, objective_named
 from attacks.spec import unknown
 
@@ -53,8 +53,9 @@ def pgd(
     if stop not in ("success", "never"):
         raise ValueError(unknown("stop", stop, ("success", "never")))
     ball = norm_named(norm)
+    if step_size is not None and eps > 0:
+        check_step_size(step_size, norm)
     length = 2.5 * eps / steps if step_size is None else step_size
-    check_eps(length, norm, name="step_size")
 
     def remember(live: Live) -> dict[str, Tensor]:
         return ball.walls(live.originals, eps)

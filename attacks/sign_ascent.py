@@ -12,7 +12,7 @@ from attacks.active_set import Climb, Live, check_counts, climb
 from attacks.attacked import Attacked
 from attacks.draws import Stream
 from attacks.gradients import exact_path
-from attacks.norms import NORMS, check_eps, l2_unit
+from attacks.norms import NORMS, check_eps, check_step_size, l2_unit
 from attacks.objectives import Goal, aimed, objective_named
 from attacks.spec import unknown
 
@@ -70,7 +70,9 @@ def sign_ascent(
     if direction not in ("sign", "normalised"):
         raise ValueError(unknown("direction", direction, ("sign", "normalised")))
     check_counts(steps=steps, patience=patience)
-    check_eps(step_size, name="step_size")
+    if patience < 2:
+        raise ValueError("patience=1 sees no loss move; it must be at least 2")
+    check_step_size(step_size)
     if eps is not None:
         check_eps(eps)
     ball, radius = NORMS["linf"], 1.0 if eps is None else eps

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from attacks.active_set import out_of_memory
+from attacks.active_set import check_inputs, out_of_memory
 from attacks.attacked import Attack, Attacked, Caution, Ended
 from attacks.cautions import examine_model, halved_batch, unbounded_short, zero_gradients
 from attacks.execution import execution
@@ -159,6 +159,7 @@ def third_party(
         targets: Tensor | None = None,
         seeds: Tensor | None = None,
     ) -> Attacked:
+        check_inputs(images, labels, targets, seeds)
         goal = Goal(targets)
         seeds = torch.zeros_like(labels) if seeds is None else seeds
         trouble = _Trouble()
@@ -173,7 +174,7 @@ def third_party(
             stand_in = StandIn(exact, images.device, positive=positive)
             already = _evaluate(stand_in, images).argmax(dim=1) != labels
             live = torch.nonzero(~already).flatten()
-            everything = Batch(images.detach().clone().float(), labels, targets, seeds)
+            everything = Batch(images.detach().clone(), labels, targets, seeds)
             result = everything.images.clone()
             fit = torch.ones_like(already)
             size = execution().batch(images) if len(images) else 1

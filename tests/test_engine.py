@@ -262,6 +262,27 @@ def test_engine_settings_are_checked_and_end_with_the_block():
     assert Execution().batch(torch.zeros(1, 3, 224, 224)) >= 8
 
 
+@pytest.mark.parametrize(
+    ("attack", "settings", "told"),
+    [
+        (pgd, {"step_size": 0.0}, "moves nothing"),
+        (sign_ascent, {"step_size": 0}, "moves nothing"),
+        (sign_ascent, {"patience": 1}, "sees no loss move"),
+    ],
+)
+def test_settings_under_which_any_model_looks_robust_are_refused(attack, settings, told):
+    model, images = small_net(), random_images(4)
+    with pytest.raises(ValueError, match=told):
+        attack(model, images, predicted(model, images), **settings)
+
+
+def test_the_default_step_may_be_longer_than_the_image_range():
+    model, images = small_net(), random_images(4)
+    labels = predicted(model, images)
+    attacked = pgd(model, images, labels, eps=0.8, steps=1)
+    assert torch.equal(attacked.images, fgsm(model, images, labels, eps=0.8).images)
+
+
 def test_fooling_takes_one_kind_of_target():
     model, images = small_net(), random_images()
     labels = predicted(model, images)

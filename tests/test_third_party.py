@@ -35,6 +35,13 @@ def test_rows_that_cannot_be_used_are_put_back():
     assert "library:X gave no usable image for 2 of 4" in caution.message
 
 
+def test_images_out_of_range_are_refused_before_a_library_clips_them():
+    attack = third_party("library:X", lambda model, batch: batch.images)
+    images = torch.full((2, 1, 4, 4), 128.0)
+    with pytest.raises(ValueError, match=r"not \[128, 128\]; normalisation belongs"):
+        attack(Threshold(0.5), images, torch.zeros(2, dtype=torch.int64))
+
+
 def test_a_claimed_success_is_evaluated_again():
     model = Threshold(0.5)
     images = torch.full((2, 1, 4, 4), 0.25)
