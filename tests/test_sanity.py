@@ -15,7 +15,7 @@ from workbench.datasets import Dataset
 from workbench.datasets.dataset import InMemory
 from workbench.errors import UsageError
 from workbench.models import Classifier, LoadedModel, examine, near_chance
-from workbench.models.candidates import as_configured
+from workbench.models.candidates import OWN, as_configured
 from workbench.models.class_order import _greedy, find_class_order
 from workbench.models.sanity import _likeliest, _Tried
 
@@ -96,18 +96,27 @@ def test_the_right_preprocessing_is_found(right, configured, flags):
     assert not found.near_chance
 
 
+def tried(normalisation, count, losses):
+    candidate = replace(as_configured(loaded(NONE, NONE).model), normalisation=normalisation)
+    return _Tried(candidate, np.zeros(6, np.int64), np.arange(6) < count, np.array(losses))
+
+
 def test_of_those_that_are_not_told_apart_the_lowest_loss_is_recommended():
-    candidate = as_configured(loaded(NONE, NONE).model)
-    ranked = [
-        _Tried(
-            replace(candidate, normalisation=name),
-            np.zeros(6, np.int64),
-            np.arange(6) < count,
-            loss,
-        )
-        for name, count, loss in (("one more right", 6, 0.5), ("likely", 5, 0.4), ("bad", 0, 0.1))
-    ]
+    ranked = [tried("one more right", 6, [0.5] * 6), tried("likely", 5, [0.4] * 6)]
+    ranked += [tried("bad", 0, [0.1] * 6)]
     assert _likeliest(ranked).candidate.normalisation == "likely"  # (1/2)^6 < 0.05 < 1/2
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        ([0.4, 0.4, 0.4, 0.4, 0.4, 0.5], "published"),  # 1/60 more, standard error 0.015
+        ([0.4, 0.5, 0.5, 0.5, 0.5, 0.5], OWN),  # 5/60 more
+    ],
+)
+def test_the_data_s_own_must_be_clearly_better_than_a_published_normalisation(losses, expected):
+    ranked = [tried(OWN, 6, [0.4] * 6), tried("published", 6, losses)]
+    assert _likeliest(ranked).candidate.normalisation == expected
 
 
 def test_the_data_s_own_normalisation_is_found():

@@ -13,6 +13,8 @@ from workbench.models.preprocessing import (
     usual_normalisations,
 )
 
+OWN = "the data's own"
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -107,7 +109,7 @@ def normalisations(model: Classifier, images: Tensor) -> Iterator[Candidate]:
     if repeat:
         mean = tuple(round(float(value), 4) for value in values.mean(dim=1)) * repeat
         std = tuple(max(round(float(value), 4), 1e-4) for value in values.std(dim=1)) * repeat
-        yield replace(base, normalisation="the data's own", mean=mean, std=std)
+        yield replace(base, normalisation=OWN, mean=mean, std=std)
 
 
 def orders_and_ranges(
