@@ -272,6 +272,8 @@ def _step(
             values = how.objective(logits, live.labels, live.targets)
         logits = logits.detach()
         ended = _tests(live, logits, values.detach(), how, goal_here)
+        if reduced and how.give_up is not None:
+            ended = _give_up_in_float32_only(live, run.live.targets[rows], ended, how)
         gradient = None
         if not last and not _none_left(ended):
             gradient = _gradient(values, images)[: len(rows)]
@@ -332,6 +334,20 @@ def _tests(live: Live, logits: Tensor, values: Tensor, how: Climb, goal: Goal) -
         wrong = (live.steps == 0) & (logits.argmax(dim=1) != live.labels)
         ended = torch.where(wrong, int(Ended.ALREADY_WRONG), ended)
     return ended.to(torch.int8)
+
+
+def _give_up_in_float32_only(live: Live, aims: Tensor, ended: Tensor, how: Climb) -> Tensor:
+    """Why each image ends: where it gave up or changed its aim, it stalled instead, in place.
+
+    A loss that stands still in bfloat16 may move in float32, which begins to watch it anew.
+    """
+    stalled = (ended == int(Ended.RANDOM_STATE)) | (live.targets != aims)
+    live.targets = aims
+    if bool(stalled.any()):
+        for name, fresh in how.remember(live).items():
+            rows = stalled.reshape(-1, *(1 for _ in fresh.shape[1:]))
+            live.memory[name] = torch.where(rows, fresh, live.memory[name])
+    return torch.where(stalled & (ended != int(Ended.REACHED)), _STALLED, ended).to(torch.int8)
 
 
 def _reopen(run: _Run, rows: Tensor, goal: Goal, exact: Forward) -> None:

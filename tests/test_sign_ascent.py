@@ -186,6 +186,30 @@ def test_fooling_settings_that_do_not_fit_are_refused(settings):
         fooling(model, images, predicted(model, images), **settings)
 
 
+@pytest.mark.parametrize("own", [0, 1])
+def test_a_loss_too_coarse_to_move_in_bfloat16_is_followed_in_float32(own):
+    # Logits near 100 are 0.5 apart in bfloat16, and twenty steps move them by less. Class 0 is
+    # also what the model says of noise, so that images of it seem to be in the random state.
+    generator = torch.Generator().manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(36, 3))
+    with torch.no_grad():
+        network[1].weight.copy_(0.1 * torch.randn(3, 36, generator=generator))
+        network[1].bias.copy_(torch.tensor([100.0, 99.3, 98.0]))
+    images = 0.2 * torch.rand(16, 1, 6, 6, generator=generator) + 0.4
+    if own == 1:
+        weight = network[1].weight.detach()
+        images = images + 0.2 * (weight[1] - weight[0]).sign().reshape(1, 1, 6, 6)
+    labels = predicted(network, images)
+    assert (labels == own).all()
+    ended = {}
+    for precision in ("float32", "bfloat16"):
+        with engine(precision=precision):
+            attacked = sign_ascent(network, images, labels, confidence=0.5)
+        ended[precision] = attacked.ended.tolist()
+        assert attacked.steps.max() < 200
+    assert ended["bfloat16"] == ended["float32"] == [int(Ended.REACHED)] * 16
+
+
 def test_precision_does_not_change_who_is_reached():
     model, images = small_net(), random_images(24)
     labels = predicted(model, images)
