@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from attacks import cautions
 from attacks.attacked import Attacked, Caution, Ended
+from attacks.checks import check_inputs
 from attacks.execution import execution
 from attacks.gradients import Forward, exact_path, fast_path, frozen, full_float32
 from attacks.objectives import Goal, Objective
@@ -172,32 +173,6 @@ def climb(
         goal=goal,
         cautions=(*found, *_cautions(run, how)),
     )
-
-
-def check_inputs(
-    images: Tensor, labels: Tensor, targets: Tensor | None, seeds: Tensor | None
-) -> None:
-    """Refuse what an attack cannot work on.
-
-    Raises:
-        ValueError: naming what is wrong.
-    """
-    if images.dim() != 4 or images.dtype != torch.float32:
-        raise ValueError(
-            f"images must be float32 (N, C, H, W), not {images.dtype} {tuple(images.shape)}"
-        )
-    if len(images):
-        low, high = float(images.min()), float(images.max())
-        if not (low >= -1e-5 and high <= 1 + 1e-5):  # also false for NaN
-            raise ValueError(
-                f"images must be in [0, 1], not [{low:g}, {high:g}]; "
-                "normalisation belongs inside the model"
-            )
-    for name, values in (("labels", labels), ("targets", targets), ("seeds", seeds)):
-        if values is not None and (values.shape != (len(images),) or values.dtype != torch.int64):
-            raise ValueError(
-                f"{name} must be int64 ({len(images)},), not {values.dtype} {tuple(values.shape)}"
-            )
 
 
 def _prepare(images: Tensor, labels: Tensor, goal: Goal, seeds: Tensor | None) -> _Run:
@@ -401,10 +376,3 @@ def _cautions(run: _Run, how: Climb) -> list[Caution]:
     if how.unbounded and (short := int(out.sum())):
         found.append(cautions.unbounded_short(short, len(run.live)))
     return found
-
-
-def check_counts(**counts: int) -> None:
-    """Refuse settings that are not whole numbers of at least one."""
-    for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name}={value!r} must be a whole number of at least 1")

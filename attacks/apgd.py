@@ -6,8 +6,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from attacks.active_set import Climb, Live, check_counts, climb
+from attacks.active_set import Climb, Live, climb
 from attacks.attacked import Attacked
+from attacks.checks import check_counts
 from attacks.norms import check_eps, norm_named
 from attacks.objectives import Goal, objective_named
 

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from attacks import draws
-from attacks.active_set import Climb, Live, check_counts, climb
+from attacks.active_set import Climb, Live, climb
 from attacks.attacked import Attacked
+from attacks.checks import check_counts
 from attacks.draws import Stream
 from attacks.gradients import exact_path, frozen
 from attacks.norms import l2_unit

@@ -5,8 +5,9 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from attacks.active_set import check_counts, padded
+from attacks.active_set import padded
 from attacks.attacked import Attacked, Ended
+from attacks.checks import check_counts
 from attacks.execution import execution
 from attacks.gradients import exact_path, frozen, full_float32
 from attacks.spec import resolve

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from attacks import draws
-from attacks.active_set import Climb, Live, check_counts, climb
+from attacks.active_set import Climb, Live, climb
 from attacks.attacked import Attacked
+from attacks.checks import check_counts
 from attacks.draws import Stream
 from attacks.gradients import exact_path
 from attacks.norms import NORMS, check_eps, check_step_size, l2_unit

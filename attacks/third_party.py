@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from attacks.active_set import check_inputs, out_of_memory
+from attacks.active_set import out_of_memory
 from attacks.attacked import Attack, Attacked, Caution, Ended
 from attacks.cautions import examine_model, halved_batch, unbounded_short, zero_gradients
+from attacks.checks import check_inputs
 from attacks.execution import execution
 from attacks.gradients import Forward, exact_path, frozen, full_float32
 from attacks.norms import NORMS
