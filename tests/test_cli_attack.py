@@ -160,6 +160,17 @@ def test_targets(checkpoint: Path, target: str) -> None:
         assert attacked.sum() == (24 if target == "next" else 18)
 
 
+@pytest.mark.parametrize(
+    "spec", ["fooling(target=2)", "fooling(strength=20)", "shrink(attack=fooling(strength=5))"]
+)
+def test_fooling_takes_a_target_or_a_strength_of_its_own(checkpoint: Path, spec: str) -> None:
+    result = workbench(*attack(checkpoint, "-a", spec, "--json"))
+    assert result.code == 0, result.err
+    found = result.document["results"][0]
+    assert found["attack"].startswith(spec.partition("(")[0])
+    assert found["attacked"] > 0
+
+
 def test_a_dry_run_writes_nothing(checkpoint: Path) -> None:
     result = workbench(*attack(checkpoint, "-a", "fgsm", "--dry-run"))
     assert result.code == 0

@@ -102,8 +102,10 @@ def _refuse_wrong_settings(bound: Bound) -> None:
         return
     nothing = torch.zeros(0, 2, 1, 1)
     none = torch.zeros(0, dtype=torch.int64)
+    model = nn.Flatten()
+    model.register_buffer("std", torch.ones(2))  # as models that we load have it
     try:
-        bound.attack(nn.Flatten(), nothing, none, targets=none, seeds=none)
+        bound.attack(model, nothing, none, seeds=none)
     except ValueError as error:
         raise UsageError(f"{bound.name}: {error}") from error
     except Exception:  # noqa: BLE001  (an attack may need images; where it fails on them, a cell says)
