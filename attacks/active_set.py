@@ -266,7 +266,8 @@ def _step(
     if gradient is not None:
         run.backwards[rows] += 1
         zero = (gradient == 0).flatten(1).all(dim=1)
-        run.zero_gradients[rows] |= zero & (ended == _RUNNING) & (live.steps == 0)
+        if not reduced:  # what is zero in reduced precision is looked at again in float32
+            run.zero_gradients[rows] |= zero & (ended == _RUNNING) & (live.steps == 0)
         with torch.no_grad():
             moved = how.move(live, gradient, values.detach())
         if reduced:

@@ -48,7 +48,7 @@ def apgd(
         loss: ``ce``, ``dlr`` (at least 3 classes, 4 when targeted) or ``margin``.
 
     Returns:
-        The first success, or the point of highest loss.
+        The first success, or the point of highest loss in the last restart.
 
     Raises:
         ValueError: for settings or tensors that do not fit.
@@ -70,7 +70,8 @@ def apgd(
             "best": live.originals,
             "best_gradient": torch.zeros_like(live.originals),
             "best_value": lowest,
-            "value": lowest,
+            # No value before the first, so reaching it is no rise.
+            "value": torch.full_like(lowest, math.inf),
             "best_at_checkpoint": lowest,
             "rises": torch.zeros_like(live.steps),
             "length": live.originals.new_full((n,), 2 * eps),

@@ -50,7 +50,7 @@ def earlier_iterate(count: int) -> Caution:
     """For images that were adversarial on the way and not at the end."""
     return Caution(
         "earlier-iterate",
-        f"{count} images were adversarial at an earlier step and not at the last one: "
+        f"images adversarial at an earlier step and not at the last one: {count}; "
         "the step is too large or the loss misleads; use stop=success",
     )
 

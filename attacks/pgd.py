@@ -43,8 +43,9 @@ def pgd(
         random_start: begin at a seeded random point of the ball.
         restarts: how often images that did not succeed start again, at random points.
         loss: ``ce``, ``margin`` or ``dlr``.
-        stop: ``success`` leaves an image at its first success; ``never`` takes all steps, as
-            adversarial training does, and returns the last iterate.
+        stop: ``success`` leaves an image at its first success; ``never`` takes all steps with every
+            image, also one that is wrong already, as adversarial training does, and returns the
+            last iterate.
 
     Raises:
         ValueError: for settings or tensors that do not fit.
@@ -78,5 +79,6 @@ def pgd(
         remember=remember,
         start=start if random_start or restarts > 1 else None,
         stop=stop == "success",
+        skip_wrong=stop == "success",
     )
     return climb(model, images, labels, how, Goal(targets), seeds, restarts)

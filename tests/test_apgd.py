@@ -49,9 +49,7 @@ def reference(model, image, label, eps, steps, norm):
             best, best_value, best_direction = x, value, direction
         if k in wanted:
             period = k - wanted[wanted.index(k) - 1]
-            # The first iterate counts as a rise, as any value beats none.
-            few = rises + (wanted.index(k) == 1) < 0.75 * period
-            if few or (kept and best_value <= best_at_checkpoint):
+            if rises < 0.75 * period or (kept and best_value <= best_at_checkpoint):
                 step /= 2
                 kept, x, direction = False, best, best_direction
             else:

@@ -310,3 +310,27 @@ def test_fooling_in_normalised_units():
     # One step of length 1 at 3x224x224 is √(192 / 150528) at 3x8x8, in normalised units.
     assert torch.allclose(sizes[stepped], torch.tensor((192 / 150528) ** 0.5), rtol=1e-3)
     assert stepped.any()
+
+
+def test_taking_all_steps_takes_them_with_wrong_images_too():
+    model, images, labels, _ = linear_case()
+    labels[:3] = 1 - labels[:3]
+    attacked = pgd(model, images, labels, eps=0.01, steps=2, stop="never")
+    assert (attacked.steps == 2).all()
+    away = torch.where(labels == 1, -1.0, 1.0)[:, None, None, None]
+    assert torch.allclose(attacked.images, images + 0.01 * away * model.weight.sign(), atol=1e-6)
+
+
+def test_a_gradient_that_is_zero_in_bfloat16_alone_is_not_said(monkeypatch):
+    model, images = small_net(), random_images(8)
+    labels = predicted(model, images)
+
+    def flat(model, probe, dtype):
+        forward = exact_path(model)
+        return lambda batch: forward(batch).detach() + 0 * batch.sum(dim=(1, 2, 3))[:, None]
+
+    monkeypatch.setattr(active_set, "fast_path", flat)
+    with engine(precision="bfloat16"):
+        attacked = pgd(model, images, labels)
+    assert "zero-gradient" not in codes(attacked)
+    assert (attacked.ended == int(Ended.REACHED)).any()

@@ -101,7 +101,7 @@ def load_subjects(options: Options, console: Console) -> Subjects:
         notices = [*loaded.notices, *mine.notices]
         if mine.columns is not None:
             loaded = select_columns(loaded, mine.columns, mine.dataset.class_names)
-        if fitted is not None and not np.array_equal(fitted.labels, mine.dataset.labels):
+        if fitted is not None and not _same(fitted, mine.dataset, whole=dataset):
             raise UsageError(
                 f"{name} numbers the classes of {dataset.name} otherwise than {names[0]}; "
                 "attack them one by one."
@@ -119,6 +119,14 @@ def load_subjects(options: Options, console: Console) -> Subjects:
     asked_of_data = ("data", "split", "limit", "classes", "label")
     source = {key: options[key] for key in asked_of_data}
     return Subjects(chosen, tuple(models), tuple(reload), source)
+
+
+def _same(one: Dataset, other: Dataset, *, whole: Dataset) -> bool:
+    """Whether two selections from a data set are the same images with the same labels."""
+    if not np.array_equal(one.labels, other.labels):
+        return False
+    # Only a selection can hold other images, and digests decode all of them.
+    return len(one) == len(whole) or one.digest == other.digest
 
 
 def model_entries(subjects: Subjects, device: torch.device) -> tuple[ModelEntry, ...]:

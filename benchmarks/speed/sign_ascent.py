@@ -2,7 +2,8 @@
 
 Both sides climb the same objective with the same step in float32 and confirm their result. The
 full-batch side is the loop that a study writes by hand: a forward and a backward pass over every
-image at every step.
+image at every step. On an adversarially trained model the tail is longer, which favours our side
+and takes the other many minutes; it is left out.
 """
 
 import statistics
@@ -44,30 +45,29 @@ def full_batch(case: Subject) -> Tensor:
 
 def main() -> None:
     options = arguments(__doc__ or "")
-    for kind in ("plain", "adversarial"):
-        case = subject(kind, options)
-        ours, theirs = [], []
-        for _ in range(REPEATS):
-            begin = time.perf_counter()
-            with engine(precision="float32"):
-                attacked = sign_ascent(
-                    case.model, case.images, case.labels, steps=STEPS, step_size=STEP
-                )
-            confirmed = share(case, attacked.images)
-            ours.append(time.perf_counter() - begin)
-            begin = time.perf_counter()
-            full = share(case, full_batch(case))
-            theirs.append(time.perf_counter() - begin)
-        steps = float(attacked.steps.float().mean())
-        verified = float((attacked.ended == int(Ended.REACHED)).float().mean())
-        forwards = float(attacked.forwards.float().mean()) - verified  # one to confirm each
-        one, other = statistics.median(ours), statistics.median(theirs)
-        print(f"  workbench  {one:7.2f} s  success {confirmed:.4f}")
-        print(f"  full batch {other:7.2f} s  success {full:.4f}  ratio {other / one:.2f}x")
-        print(
-            f"  mean steps {steps:.2f}, most {int(attacked.steps.max())}; "
-            f"forwards per image without the confirmation {forwards:.2f}"
-        )
+    case = subject("plain", options)
+    ours, theirs = [], []
+    for _ in range(REPEATS):
+        begin = time.perf_counter()
+        with engine(precision="float32"):
+            attacked = sign_ascent(
+                case.model, case.images, case.labels, steps=STEPS, step_size=STEP
+            )
+        confirmed = share(case, attacked.images)
+        ours.append(time.perf_counter() - begin)
+        begin = time.perf_counter()
+        full = share(case, full_batch(case))
+        theirs.append(time.perf_counter() - begin)
+    steps = float(attacked.steps.float().mean())
+    verified = float((attacked.ended == int(Ended.REACHED)).float().mean())
+    forwards = float(attacked.forwards.float().mean()) - verified  # one to confirm each
+    one, other = statistics.median(ours), statistics.median(theirs)
+    print(f"  workbench  {one:7.2f} s  success {confirmed:.4f}")
+    print(f"  full batch {other:7.2f} s  success {full:.4f}  ratio {other / one:.2f}x")
+    print(
+        f"  mean steps {steps:.2f}, most {int(attacked.steps.max())}; "
+        f"forwards per image without the confirmation {forwards:.2f}"
+    )
 
 
 def share(case: Subject, images: Tensor) -> float:

@@ -11,7 +11,7 @@ from attacks import Ended, sign_ascent
 from benchmarks.metrics import average_pixel_change, pixels_over_threshold
 
 LOSSES = ("confidence", "ce", "margin", "dlr")
-STEP_SIZES = (0.5, 1, 2, 4)
+STEP_SIZES = (1, 2, 4)
 
 
 def main() -> None:
