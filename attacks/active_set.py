@@ -17,7 +17,7 @@ from attacks import cautions
 from attacks.attacked import Attacked, Caution, Ended
 from attacks.checks import check_inputs
 from attacks.execution import execution
-from attacks.gradients import Forward, exact_path, fast_path, frozen, full_float32
+from attacks.gradients import Forward, exact_path, fast_path, frozen, full_float32, vanished
 from attacks.objectives import Goal, Objective
 
 _RUNNING = -1
@@ -265,7 +265,7 @@ def _step(
         run.won_before[rows] |= goal_here.met(logits, live.labels) & (ended == _RUNNING)
     if gradient is not None:
         run.backwards[rows] += 1
-        zero = (gradient == 0).flatten(1).all(dim=1)
+        zero = vanished(gradient)
         if not reduced:  # what is zero in reduced precision is looked at again in float32
             run.zero_gradients[rows] |= zero & (ended == _RUNNING) & (live.steps == 0)
         with torch.no_grad():
@@ -290,7 +290,8 @@ def _gradient(values: Tensor, images: Tensor) -> Tensor:
             "quantised model?); only attacks that need no gradients can be used"
         )
     (gradient,) = torch.autograd.grad(values.sum(), images)
-    return torch.nan_to_num(gradient, nan=0.0)
+    # Contiguous, as the images are: operations on two layouts at once take several times as long.
+    return torch.nan_to_num(gradient.contiguous(), nan=0.0)
 
 
 def _none_left(ended: Tensor) -> bool:

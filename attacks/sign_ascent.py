@@ -12,7 +12,7 @@ from attacks.active_set import Climb, Live, climb
 from attacks.attacked import Attacked
 from attacks.checks import check_counts
 from attacks.draws import Stream
-from attacks.gradients import exact_path
+from attacks.gradients import exact_path, vanished
 from attacks.norms import NORMS, check_eps, check_step_size, l2_unit
 from attacks.objectives import Goal, aimed, objective_named
 from attacks.spec import unknown
@@ -90,12 +90,14 @@ def sign_ascent(
 
     def move(live: Live, gradient: Tensor, values: Tensor) -> Tensor:
         shift = torch.sign(gradient) if direction == "sign" else l2_unit(gradient) * rms
-        flat = (gradient == 0).flatten(1).all(dim=1)
+        flat = vanished(gradient)
         if bool(flat.any()):
             ties = _ties(live)
             shift = torch.where(flat[:, None, None, None], ties, shift)
         moved = live.images + step_size * shift
-        moved = torch.where(live.memory["turning"][:, None, None, None], live.originals, moved)
+        turning = live.memory["turning"]
+        if bool(turning.any()):
+            moved = torch.where(turning[:, None, None, None], live.originals, moved)
         return ball.project(moved, live.originals, radius, live.memory)
 
     random_state = _random_state(model, patience, tolerance)

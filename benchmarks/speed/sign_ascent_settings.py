@@ -16,7 +16,7 @@ STEP_SIZES = (1, 2, 4)
 
 def main() -> None:
     options = arguments(__doc__ or "")
-    for kind in ("mlp", "plain", "adversarial"):
+    for kind in ("mlp", "plain"):
         case = subject(kind, options)
         print(f"  {'loss':11s} step·255  success  forwards  pixel change  pixels over 1 %")
         for loss, step in itertools.product(LOSSES, STEP_SIZES):
