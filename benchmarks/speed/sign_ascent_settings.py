@@ -1,6 +1,6 @@
 """What the sign ascent's objective and step size cost: passes and change at 90 % confidence.
 
-The defaults were chosen from this table; `docs/benchmarks.md` holds it.
+The defaults were chosen from this table, which `docs/benchmarks.md` holds.
 """
 
 import itertools
