@@ -101,7 +101,7 @@ def _result(record: Record, m: int, a: int) -> JSON:
 
 
 def _number(value: object) -> float | None:
-    number = float(np.float64(value))  # type: ignore[arg-type]
+    number = float(np.asarray(value, dtype=np.float64))
     return number if math.isfinite(number) else None
 
 

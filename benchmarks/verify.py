@@ -166,7 +166,9 @@ def _model_findings(
     claim = "the model is the one that was attacked"
     try:
         description = entry["description"]
-        module, digest = get_model(description)  # type: ignore[arg-type]
+        if not isinstance(description, Mapping):
+            raise ValueError("the record does not describe it")
+        module, digest = get_model(description)
     except (OSError, ValueError, KeyError) as error:
         detail = " ".join(str(error).split())
         return [*findings, Finding(claim, UNCHECKED, f"it cannot be loaded: {detail}", name)]

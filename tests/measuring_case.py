@@ -67,7 +67,7 @@ def outcome(images: Tensor, goal: Goal | None = None, **changes: object) -> Atta
         "ended": torch.full((count,), int(Ended.REACHED), dtype=torch.int8),
         "goal": goal or Goal(),
     }
-    return Attacked(images, **(values | changes))  # type: ignore[arg-type]
+    return Attacked(images, **(values | changes))  # type: ignore[arg-type]  # by keyword
 
 
 def swap(model, images, labels, *, targets=None, seeds=None):

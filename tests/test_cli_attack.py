@@ -229,7 +229,7 @@ def test_a_failed_cell_is_told_and_ends_in_1(
     ) -> object:
         raise RuntimeError("the attack broke")
 
-    monkeypatch.setitem(ATTACKS, "failing", failing)  # type: ignore[arg-type]
+    monkeypatch.setitem(ATTACKS, "failing", failing)  # type: ignore[arg-type]  # takes anything
     result = workbench(*attack(checkpoint, "-a", "failing", "-a", "fgsm", "--json"))
     assert result.code == 1, result.err
     assert "the attack broke" in result.err

@@ -37,7 +37,7 @@ from workbench.options import (
     ids=lambda module: module.__name__,
 )
 def test_examples_in_docstrings(module: object) -> None:
-    result = doctest.testmod(module)  # type: ignore[arg-type]
+    result = doctest.testmod(module)  # type: ignore[arg-type]  # a module
     assert result.attempted
     assert not result.failed
 
@@ -87,7 +87,7 @@ seen: dict[str, object] = {}
 def sample(
     files: list[str],
     eps: str = typer.Option("1/255", "--eps"),
-    spec: list[str] = typer.Option([], "--attack"),  # noqa: B008
+    spec: list[str] = typer.Option([], "--attack"),  # noqa: B008 -- typer reads it there
     steps: int | None = typer.Option(None, "--steps"),
     thresholds: str = typer.Option("0.01", "--thresholds"),
     quiet: Quiet = False,

@@ -1,4 +1,5 @@
 import hashlib
+import json
 
 import h5py
 import pytest
@@ -225,3 +226,14 @@ def test_a_success_on_the_line_is_told_from_a_wrong_one(tmp_path, by, verdict):
     success = next(f for f in findings if f.claim == "success as float")
     assert success.verdict == verdict
     assert ("1 within 0.0001 of the line" in success.detail) == (verdict == "holds")
+
+
+def test_a_model_that_the_record_does_not_describe_is_left_unchecked(record, tmp_path):
+    def change(file):
+        config = json.loads(file.attrs["config"])
+        config["models"][0]["description"] = ["one"]
+        file.attrs["config"] = json.dumps(config)
+
+    findings = verify(forged(record, tmp_path, change), get_model)
+    (left,) = [f for f in findings if f.verdict == "unchecked" and f.model == "one"]
+    assert "does not describe it" in left.detail
