@@ -27,6 +27,7 @@ class Stream(IntEnum):
     STATIC = 4
     CANVAS = 5
     LIBRARY = 6
+    CORRUPTION = 7
 
 
 def image_seeds(seed: int, ids: Tensor) -> Tensor:
@@ -34,6 +35,14 @@ def image_seeds(seed: int, ids: Tensor) -> Tensor:
     zeros = torch.zeros_like(ids)
     key = torch.full_like(ids, _signed(seed))
     words = philox((ids & _MASK, _high(ids), zeros, zeros), (key & _MASK, _high(key)))
+    return words[0] | (words[1] << 32)
+
+
+def derived_seeds(seeds: Tensor, *, stream: int, step: int) -> Tensor:
+    """Other seeds, int64 (N,), for a purpose and a step of their own: 0 <= step < 2³²."""
+    zeros = torch.zeros_like(seeds)
+    counter = (zeros, zeros + step, zeros + int(stream), zeros)
+    words = philox(counter, (seeds & _MASK, _high(seeds)))
     return words[0] | (words[1] << 32)
 
 

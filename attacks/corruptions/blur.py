@@ -1,0 +1,5 @@
+"""blur corruptions."""
+
+from attacks.corruptions.corruption import Corruption
+
+CORRUPTIONS: tuple[Corruption, ...] = ()

@@ -1,0 +1,5 @@
+"""digital corruptions."""
+
+from attacks.corruptions.corruption import Corruption
+
+CORRUPTIONS: tuple[Corruption, ...] = ()

@@ -1,0 +1,5 @@
+"""extra corruptions."""
+
+from attacks.corruptions.corruption import Corruption
+
+CORRUPTIONS: tuple[Corruption, ...] = ()

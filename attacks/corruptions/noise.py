@@ -1,0 +1,5 @@
+"""noise corruptions."""
+
+from attacks.corruptions.corruption import Corruption
+
+CORRUPTIONS: tuple[Corruption, ...] = ()

@@ -1,0 +1,5 @@
+"""weather corruptions."""
+
+from attacks.corruptions.corruption import Corruption
+
+CORRUPTIONS: tuple[Corruption, ...] = ()
