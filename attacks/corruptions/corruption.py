@@ -10,7 +10,7 @@ from torch import Tensor
 
 SEVERITIES = (1, 2, 3, 4, 5)
 SIZES = (32, 64, 224)
-"""Sides of the images that the published strengths were chosen for: CIFAR, Tiny ImageNet, ImageNet."""
+"""Sides of images that strengths were published for: CIFAR, Tiny ImageNet, ImageNet."""
 
 SMALLEST = 16
 """The least side of an image that can be corrupted."""
