@@ -20,11 +20,27 @@ from attacks.corruptions import (
 from attacks.draws import image_seeds
 
 NAMES = list(CORRUPTIONS)
-OFFICIAL = """
-    gaussian_noise shot_noise impulse_noise defocus_blur glass_blur motion_blur zoom_blur
-    snow frost fog brightness contrast elastic_transform pixelate jpeg_compression
-    speckle_noise gaussian_blur spatter saturate
-""".split()
+OFFICIAL = [
+    "gaussian_noise",
+    "shot_noise",
+    "impulse_noise",
+    "defocus_blur",
+    "glass_blur",
+    "motion_blur",
+    "zoom_blur",
+    "snow",
+    "frost",
+    "fog",
+    "brightness",
+    "contrast",
+    "elastic_transform",
+    "pixelate",
+    "jpeg_compression",
+    "speckle_noise",
+    "gaussian_blur",
+    "spatter",
+    "saturate",
+]
 DETERMINISTIC = {
     "defocus_blur", "zoom_blur", "brightness", "contrast", "pixelate", "jpeg_compression",
     "gaussian_blur", "saturate",
