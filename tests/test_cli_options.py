@@ -11,7 +11,7 @@ import workbench.console
 import workbench.errors
 import workbench.options
 import workbench.run_directory
-from workbench import attacking, subjects, tables
+from workbench import running, subjects, tables
 from workbench.errors import UNEXPECTED, UsageError, explain, unknown
 from workbench.options import (
     Config,
@@ -32,7 +32,7 @@ from workbench.options import (
         workbench.run_directory,
         subjects,
         tables,
-        attacking,
+        running,
     ],
     ids=lambda module: module.__name__,
 )

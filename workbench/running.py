@@ -1,0 +1,190 @@
+"""What every verb that measures does with a plan: refuse, run, resume, say what failed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks import Cell, CellStore, Plan, Record, merge, run
+from workbench.console import Console
+from workbench.errors import Interrupted, UsageError, explain
+from workbench.models.sanity import near_chance
+from workbench.run_directory import RunDirectory
+from workbench.subjects import Subjects, count_right
+from workbench.tables import short_spec
+
+SMALLEST_CELL = 16  # images
+PLACES = {"file", "reload"}  # of a model's description: where it lies, not what it is
+SANITY_IMAGES = 500  # enough to tell 5 points over chance from chance
+
+
+def cell_size(values: int, *, together: int, largest: int) -> int:
+    """How many images make a cell: fewer large ones, a multiple of 8.
+
+    Args:
+        values: of one image, C·H·W.
+        together: values in a cell.
+        largest: images in a cell at most.
+
+    >>> [cell_size(n, together=2**20, largest=500) for n in (28 * 28, 3 * 32 * 32, 3 * 224 * 224)]
+    [500, 336, 16]
+    """
+    return max(SMALLEST_CELL, min(largest, together // values // 8 * 8))
+
+
+def refuse_near_chance(todo: Plan, subjects: Subjects, console: Console, *, force: bool) -> None:
+    """Refuse a model that hardly does better than guessing: its preprocessing is likely wrong.
+
+    Raises:
+        UsageError: there is such a model, and no ``force``.
+    """
+    sample = subjects.dataset.take(SANITY_IMAGES)
+    for entry in todo.models:
+        right = count_right(entry.get(), sample, todo.device, todo.batch_size)
+        if not near_chance(right / len(sample), len(sample), sample.classes):
+            continue
+        found = (
+            f"{entry.name} has {right} of {len(sample)} clean images right: "
+            f"near chance for {sample.classes} classes"
+        )
+        if not force:
+            raise UsageError(
+                f"{found}, so its preprocessing or class order is likely wrong.\n"
+                "Find out with `workbench check` and the same options, or go on with --force."
+            )
+        console.warn(f"{found}; going on because of --force.")
+
+
+def run_cells(todo: Plan, directory: RunDirectory, console: Console) -> None:
+    """Do every cell that is not finished, and merge the record.
+
+    Raises:
+        Interrupted: Ctrl-C; the message says how to resume.
+        UsageError: a cell or the record cannot be written; likewise.
+    """
+    store = CellStore(directory.cells)
+    finished = 0
+    try:
+        names = [_name(todo, cell) for cell in todo.cells]
+        work = sum(_work(cell) for cell in todo.cells)
+        with console.progress(work, unit="images", description=names[0]) as progress:
+            for outcome in run(todo, store):
+                finished = outcome.position
+                count = _work(outcome.cell)
+                if outcome.status == "cached":
+                    progress.skip(count)
+                else:
+                    progress.advance(count, detail=f"cell {finished} of {outcome.total}")
+                progress.describe(names[min(finished, len(names) - 1)])
+        merge(todo, store, directory.record)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"Interrupted: {finished} of {len(todo.cells)} cells are finished and kept. "
+            f"Resume with:\n{directory.command}"
+        ) from None
+    except OSError as error:
+        raise UsageError(
+            f"{explain(error).splitlines()[0]}. {finished} of {len(todo.cells)} cells are finished "
+            f"and kept; when this is put right, resume with:\n{directory.command}"
+        ) from error
+
+
+def say_plan(todo: Plan, what: str, output: Path | None, console: Console) -> None:
+    """What would be done, and what of it is done already.
+
+    Args:
+        todo: the plan.
+        what: a line or more that say what the models meet.
+        output: the run directory that was asked for.
+        console: where output goes.
+    """
+    store = CellStore(output / "cells") if output else None
+    there = [store.read(cell) for cell in todo.cells] if store else []
+    finished = sum(result is not None and result.failure is None for result in there)
+    models = [model.name for model in todo.models]
+    shards = "1 cell" if len(todo.shards) == 1 else f"{len(todo.shards)} cells"
+    for line in (
+        f"models: {', '.join(models)}",
+        what,
+        f"images: {len(todo.ids)}, in {shards} for each model and attack",
+        f"cells: {len(todo.cells)}, of which {finished} are finished",
+        f"device: {todo.device}",
+    ):
+        console.show(line)
+    console.essential(str(len(todo.cells) - finished))
+    console.document(
+        {
+            "dry_run": True,
+            "cells": len(todo.cells),
+            "finished": finished,
+            "config": dict(todo.config),
+        }
+    )
+
+
+def say_troubles(record: Record, command: str, console: Console) -> bool:
+    """Warn of every caution in a record and name what failed; whether nothing did.
+
+    Args:
+        record: the merged record.
+        command: the command line that tries failed cells again.
+        console: where output goes.
+    """
+    for line in _caution_lines(record):
+        console.warn(line)
+    for failure in record.failures:
+        rows = f"images {failure['start']} to {failure['stop']}"
+        place = _place(failure) or "clean images"
+        console.error(f"{failure['model']}, {place}, {rows}: {failure['reason']}")
+    if record.failures:
+        cells = "1 cell" if len(record.failures) == 1 else f"{len(record.failures)} cells"
+        console.error(f"{cells} failed; to try again: {command}")
+    return not record.failures
+
+
+def run_config(todo: Plan, subjects: Subjects) -> dict[str, Any]:
+    """What must be the same for a run to be resumed; where files lie is not part of it."""
+    models = [
+        {
+            "name": model.name,
+            **{key: model.description[key] for key in model.description if key not in PLACES},
+            "digest": model.digest,
+        }
+        for model in todo.models
+    ]
+    return {"data": dict(subjects.source), **todo.config, "models": models}
+
+
+def run_name(todo: Plan) -> str:
+    """What a run directory is called after: the first model."""
+    first, others = todo.models[0].name, len(todo.models) - 1
+    return f"{first}-and-{others}-more" if others else first
+
+
+def _work(cell: Cell) -> int:
+    """Images that progress is counted in; a clean pass is little beside what follows."""
+    return 0 if cell.condition is None else cell.stop - cell.start
+
+
+def _name(todo: Plan, cell: Cell) -> str:
+    model = todo.models[cell.model].name
+    if cell.condition is None:
+        return f"{model}, clean"
+    return f"{model}, {short_spec(todo.condition_names[cell.condition])}"
+
+
+def _place(entry: Mapping[str, object]) -> str:
+    """What a caution or a failure is about, as tables call it; nothing for clean images."""
+    return "" if entry["attack"] is None else short_spec(str(entry["attack"]))
+
+
+def _caution_lines(record: Record) -> list[str]:
+    """Each kind of caution once for a model and attack, however many cells raised it."""
+    told: dict[tuple[object, str, object], list[str]] = {}
+    for caution in record.cautions:
+        key = (caution["model"], _place(caution), caution["code"])
+        told.setdefault(key, []).append(str(caution["message"]))
+    return [
+        f"{model}{place and f', {place}'}: {messages[0]}"
+        + (f" (likewise in {len(messages) - 1} more)" if len(messages) > 1 else "")
+        for (model, place, _), messages in told.items()
+    ]
