@@ -12,6 +12,7 @@ import typer
 from workbench.errors import UsageError, unknown
 
 MODEL, DATA, RUN, OUTPUT = "Model", "Data", "Running", "Output"  # panels of --help
+CORRUPTION = "Corruptions"
 
 
 class Precision(StrEnum):
@@ -284,6 +285,57 @@ Label = Annotated[
 ]
 Download = Annotated[
     bool, typer.Option("--download", rich_help_panel=DATA, help="Fetch the data set if missing.")
+]
+
+Corruptions = Annotated[
+    str,
+    typer.Option(
+        "--corruptions",
+        metavar="LIST",
+        rich_help_panel=CORRUPTION,
+        help="standard (15), extra (4), all, families (noise, blur, weather, digital) or names, "
+        "with commas.",
+    ),
+]
+Severities = Annotated[
+    str,
+    typer.Option(
+        "--severities", metavar="LIST", rich_help_panel=CORRUPTION, help="1-5, 3 or 1,3,5."
+    ),
+]
+Strengths = Annotated[
+    int | None,
+    typer.Option(
+        "--strengths",
+        metavar="32|64|224",
+        rich_help_panel=CORRUPTION,
+        help="Strengths published for images of this size; else those nearest to the images'.",
+    ),
+]
+FrostTextures = Annotated[
+    Path | None,
+    typer.Option(
+        "--frost-textures",
+        metavar="DIR",
+        rich_help_panel=CORRUPTION,
+        help="Pictures of frost to use in place of the built-in textures.",
+    ),
+]
+Exact = Annotated[
+    bool,
+    typer.Option(
+        "--exact",
+        rich_help_panel=CORRUPTION,
+        help="Compute in float64 as published: slower, one grey level different in few values.",
+    ),
+]
+Jpeg85 = Annotated[
+    bool,
+    typer.Option(
+        "--jpeg-85",
+        rich_help_panel=CORRUPTION,
+        help="JPEG of quality 85 after each corruption, as ImageNet-C was stored.",
+    ),
 ]
 
 Seed = Annotated[
