@@ -15,7 +15,8 @@ from benchmarks import columns, durable
 from benchmarks.aggregates import aggregate
 from benchmarks.cells import CellResult, KeptImages
 from benchmarks.columns import Array
-from benchmarks.suite import FORMAT, FORMAT_VERSION, Cell, Plan, canonical_json
+from benchmarks.identity import canonical_json
+from benchmarks.suite import FORMAT, FORMAT_VERSION, Cell, Plan
 
 # Readable by HDF5 1.10 and later; older formats limit an attribute to 64 KiB.
 _LIBVER = ("v110", "v110")

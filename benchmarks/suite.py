@@ -7,14 +7,9 @@ one is never reused.
 """
 
 import hashlib
-import importlib.metadata
-import json
 import math
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -22,26 +17,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-import attacks
 from attacks.attacked import Attack
 from attacks.execution import Execution, engine
+from benchmarks.identity import canonical_json, library_versions, sha256_json
 
 FORMAT = "adversarial-workbench"
 FORMAT_VERSION = 1
 
 TARGET_RULES = ("random", "least-likely", "next")
 """How a target may be chosen for each image, besides a class number."""
-
-_LIBRARIES = (
-    "adversarial-workbench",
-    "torch",
-    "torchvision",
-    "timm",
-    "numpy",
-    "torchattacks",
-    "foolbox",
-    "h5py",
-)
 
 
 @dataclass(frozen=True)
@@ -303,49 +287,6 @@ def condition_names(conditions: Sequence[Condition]) -> tuple[str, ...]:
     if len(set(names)) == len(names):
         return tuple(names)
     return tuple(f"{condition.name} seed={condition.seed}" for condition in conditions)
-
-
-def canonical_json(value: object) -> str:
-    """JSON with sorted keys and no spaces; equal values give equal text.
-
-    Raises:
-        ValueError: for what JSON cannot hold, NaN and infinities included.
-    """
-    try:
-        return json.dumps(
-            value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-        )
-    except TypeError as error:
-        raise ValueError(f"A description holds a value that JSON cannot: {error}") from error
-
-
-def sha256_json(value: object) -> str:
-    """SHA-256 of the canonical JSON, in hexadecimal."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
-
-
-@cache
-def library_versions() -> dict[str, str]:
-    """Versions of everything that decides results, this project's own code by its digest."""
-    found = {
-        "python": platform.python_version(),
-        "attacks": source_digest(Path(attacks.__path__[0])),
-        "benchmarks": source_digest(Path(__file__).parent),
-    }
-    for name in _LIBRARIES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
-def source_digest(folder: Path) -> str:
-    """A digest of a folder's Python files: an edited attack must not reuse an older result."""
-    digest = hashlib.sha256()
-    for file in sorted(folder.rglob("*.py")):
-        digest.update(f"{file.relative_to(folder).as_posix()}\0".encode() + file.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def _resolved_precision(precision: str, batch_size: int | None, device: str) -> str:

@@ -10,7 +10,7 @@ from measuring_case import Arrays, Brightest, conditions, entry, examples, small
 import attacks
 import benchmarks
 from benchmarks import Condition, ModelEntry
-from benchmarks.suite import source_digest
+from benchmarks.identity import source_digest
 
 
 def test_a_plan_has_a_clean_pass_and_every_attack_for_each_model_and_shard():

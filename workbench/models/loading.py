@@ -9,7 +9,7 @@ from torch import nn
 
 from attacks.spec import parse
 from benchmarks.durable import sha256_file
-from benchmarks.suite import sha256_json
+from benchmarks.identity import sha256_json
 from workbench.datasets.dataset import DataFacts
 from workbench.errors import UsageError
 from workbench.models.classifier import Classifier, freeze
