@@ -59,11 +59,11 @@ def _rows(result: Result) -> Iterator[tuple[str, str]]:
     yield "still right, of all images", _rate(result, "robust_accuracy")
     yield "of the successes:", ""
     yield "  change per pixel", _mean(result, "mean_pixel_change", ".4f")
-    if _known(result.get("mean_pixel_change_unshrunk")):
+    if known(result.get("mean_pixel_change_unshrunk")):
         yield "  change before shrinking", _mean(result, "mean_pixel_change_unshrunk", ".4f")
     for threshold, count in dict(result["pixels_over_threshold"]).items():
         interval = dict(result.get("pixels_over_threshold_interval") or {}).get(threshold)
-        yield f"  pixels moved over {float(threshold):.3g}", _with_interval(count, interval, ".1f")
+        yield f"  pixels moved over {float(threshold):.3g}", with_interval(count, interval, ".1f")
     yield "  largest change (L∞)", _mean(result, "mean_linf", ".4f")
     yield "  median confidence", _number(result.get("median_confidence"), ".3f")
     yield "of the attacked:", ""
@@ -77,7 +77,7 @@ def worst_case_lines(worst: Sequence[Result]) -> list[str]:
     """What is left of each model under the worst of all its attacks, image by image."""
     return [
         f"{each['model']}: right when clean and under every attack: "
-        f"{_with_interval(each['robust_accuracy'], each.get('robust_accuracy_interval'), '.1%')} "
+        f"{with_interval(each['robust_accuracy'], each.get('robust_accuracy_interval'), '.1%')} "
         f"of {each['images']} images (per-image worst case over {len(each['attacks'])} attacks)"
         for each in worst
         if len(each["attacks"]) > 1
@@ -121,25 +121,31 @@ def plain_number(value: float) -> str:
 
 
 def _rate(result: Result, name: str, part: str = "", whole: str = "") -> str:
-    text = _with_interval(result.get(name), result.get(f"{name}_interval"), ".1%")
+    text = with_interval(result.get(name), result.get(f"{name}_interval"), ".1%")
     return f"{result[part]}/{result[whole]} = {text}" if part and text != UNKNOWN else text
 
 
 def _mean(result: Result, name: str, form: str) -> str:
-    return _with_interval(result.get(name), result.get(f"{name}_interval"), form)
+    return with_interval(result.get(name), result.get(f"{name}_interval"), form)
 
 
-def _with_interval(value: object, interval: Sequence[object] | None, form: str) -> str:
+def with_interval(value: object, interval: Sequence[object] | None, form: str) -> str:
+    """A value with its interval behind it, in one format.
+
+    >>> with_interval(0.25, (0.2, 0.31), ".0%")
+    '25% [20, 31]'
+    """
     text = _number(value, form)
-    if interval is None or not all(_known(end) for end in interval):
+    if interval is None or not all(known(end) for end in interval):
         return text
     low, high = (_number(end, form).removesuffix("%") for end in interval)
     return f"{text} [{low}, {high}]"
 
 
-def _number(value: object, form: str) -> str:
-    return format(value, form) if _known(value) else UNKNOWN
-
-
-def _known(value: object) -> bool:
+def known(value: object) -> bool:
+    """Whether a value of a result is a number: what nothing was counted for is None."""
     return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _number(value: object, form: str) -> str:
+    return format(value, form) if known(value) else UNKNOWN
