@@ -79,21 +79,8 @@ def attack(
     precision: o.PrecisionOption = o.Precision.AUTO,
     batch_size: o.BatchSize = None,
     threads: o.Threads = None,
-    shard_size: Annotated[
-        int | None,
-        typer.Option(
-            "--shard-size",
-            min=1,
-            rich_help_panel=o.RUN,
-            help="Images per cell; a kill costs at most one cell. Else chosen by image size.",
-        ),
-    ] = None,
-    force: Annotated[
-        bool,
-        typer.Option(
-            "--force", rich_help_panel=o.RUN, help="Go on with a model that is near chance."
-        ),
-    ] = False,
+    shard_size: o.ShardSize = None,
+    force: o.Force = False,
     config: o.Config = None,
     debug: o.Debug = False,
     thresholds: Annotated[

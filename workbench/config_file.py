@@ -1,0 +1,65 @@
+"""How a TOML file fills in the options of a verb."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from workbench.errors import UsageError, unknown
+
+
+def apply_config(ctx: typer.Context, path: Path | None) -> Path | None:
+    """Fill in the options of this verb from its table in a TOML file; flags win.
+
+    Raises:
+        UsageError: the file cannot be read, or it has an unknown table or key.
+    """
+    if path is None or ctx.resilient_parsing:
+        return path
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"--config {path}: there is no such file.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {path} is not valid TOML: {error}") from None
+    verb = ctx.info_name or ""
+    verbs = list(getattr(ctx.parent.command, "commands", {})) if ctx.parent else [verb]
+    for table, content in tables.items():
+        if table not in verbs or not isinstance(content, dict):
+            what = unknown("table", table, verbs)
+            raise UsageError(f"{path}: {what} Settings of this verb stand under [{verb}].")
+    if verb not in tables:
+        raise UsageError(f"{path} has no table [{verb}], so it sets nothing here.")
+    names = _names(ctx)
+    settings: dict[str, Any] = {}
+    for key, value in tables[verb].items():
+        if key.replace("-", "_") not in names:
+            raise UsageError(f"{path}, [{verb}]: {unknown('setting', key, names)}")
+        name, many = names[key.replace("-", "_")]
+        settings[name] = _as_given(value, many=many)
+    ctx.default_map = {**(ctx.default_map or {}), **settings}
+    return path
+
+
+def _names(ctx: typer.Context) -> dict[str, tuple[str, bool]]:
+    """Each option as it is written (underscored), to its parameter and whether it repeats."""
+    names: dict[str, tuple[str, bool]] = {}
+    for parameter in ctx.command.params:
+        if parameter.name in {None, "config", "help", "debug"}:
+            continue
+        many = bool(getattr(parameter, "multiple", False)) or parameter.nargs == -1
+        names[str(parameter.name)] = (str(parameter.name), many)
+        for written in getattr(parameter, "opts", []):
+            if written.startswith("--"):
+                names[written[2:].replace("-", "_")] = (str(parameter.name), many)
+    return names
+
+
+def _as_given(value: Any, *, many: bool) -> Any:
+    """A TOML value as the command line would have given it."""
+    if many:
+        return [str(item) for item in (value if isinstance(value, list) else [value])]
+    if isinstance(value, list):
+        return ",".join(str(item) for item in value)
+    return value if isinstance(value, bool) else str(value)
