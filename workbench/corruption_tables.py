@@ -13,6 +13,8 @@ Result = Mapping[str, Any]
 LABEL_WIDTH, COLUMN_WIDTH = 36, 20  # characters; decide how many models stand side by side
 WIDE = 90  # columns of a terminal from which cells have room on both sides
 STANDARD, SEVERITIES = 15, 5  # what mCE is the mean over in the literature
+PROCEDURAL = "procedural"  # textures of our own, as `workbench.corruptions` calls them
+UNCOMPRESSED = 32  # CIFAR-C was released without compression; the larger sets as JPEG
 MARK = " †"
 INDENT = "  "
 
@@ -37,6 +39,33 @@ def corruption_tables(
     side_by_side = max(1, (width - LABEL_WIDTH) // COLUMN_WIDTH)
     for start in range(0, len(results), side_by_side):
         yield _models(results[start : start + side_by_side], trained_on, corruptions=True)
+
+
+def corruption_notes(descriptions: Sequence[Mapping[str, Any]], strengths: int) -> list[str]:
+    """What else decides the numbers, each in a line.
+
+    Args:
+        descriptions: of each corruption at each severity, see `workbench.corruptions`.
+        strengths: the size whose published strengths were taken, where images were corrupted here.
+    """
+    made = [each for each in descriptions if "seed" in each]
+    if not made:
+        return []
+    exact = ", in float64" if made[0]["exact"] else ""
+    notes = [
+        f"corrupted in memory: strengths for {strengths}x{strengths}, "
+        f"draws of seed {made[0]['seed']}{exact}"
+    ]
+    textures = {str(each["textures"]) for each in made if "textures" in each}
+    if PROCEDURAL in textures:
+        notes.append("frost: our own textures, not the published photographs")
+    elif textures:
+        notes.append(f"frost: textures with digest {', '.join(textures)}")
+    if made[0]["jpeg85"]:
+        notes.append("JPEG of quality 85 after each corruption")
+    elif strengths != UNCOMPRESSED:
+        notes.append("without the JPEG of quality 85 that released ImageNet-C files have")
+    return notes
 
 
 def _severities(result: Result, width: int, trained_on: Mapping[str, Sequence[str]]) -> Table:
@@ -165,7 +194,8 @@ def _mean(entry: Mapping[str, Any], name: str) -> str:
 
 def _percent(value: float | None, interval: Sequence[float | None] | None = None) -> str:
     ends = [None if end is None else 100 * end for end in interval or ()] or None
-    return with_interval(None if value is None else 100 * value, ends, ".1f")
+    text = with_interval(None if value is None else 100 * value, ends, ".1f")
+    return text.replace("100.0", "100")  # so that severities fit a narrow terminal
 
 
 def _ratio(value: float | None) -> str:

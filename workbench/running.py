@@ -1,6 +1,6 @@
 """What every verb that measures does with a plan: refuse, run, resume, say what failed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +88,15 @@ def run_cells(todo: Plan, directory: RunDirectory, console: Console) -> None:
         ) from error
 
 
-def say_plan(todo: Plan, what: str, output: Path | None, console: Console) -> None:
+def say_plan(
+    todo: Plan, lines: Sequence[str], each: str, output: Path | None, console: Console
+) -> None:
     """What would be done, and what of it is done already.
 
     Args:
         todo: the plan.
-        what: a line or more that say what the models meet.
+        lines: what the models meet.
+        each: what they meet one of at a time, such as ``attack``.
         output: the run directory that was asked for.
         console: where output goes.
     """
@@ -104,8 +107,8 @@ def say_plan(todo: Plan, what: str, output: Path | None, console: Console) -> No
     shards = "1 cell" if len(todo.shards) == 1 else f"{len(todo.shards)} cells"
     for line in (
         f"models: {', '.join(models)}",
-        what,
-        f"images: {len(todo.ids)}, in {shards} for each model and attack",
+        *lines,
+        f"images: {len(todo.ids)}, in {shards} for each model and {each}",
         f"cells: {len(todo.cells)}, of which {finished} are finished",
         f"device: {todo.device}",
     ):
