@@ -1,12 +1,20 @@
-"""How far images moved: pure functions of the original and the changed images.
+"""What is measured, as pure functions: how far images moved, and errors on corrupted images.
 
 Images are (N, C, H, W) in [0, 1]; a *pixel* is one of the H x W places, whatever its channels.
 Differences are taken in float64, where the difference of two float32 values is exact.
+
+The error on a corruption is the top-1 error averaged over its severities, *before* it is divided by
+that of a baseline model. Errors are fractions, and so are their ratios: the literature's mCE of
+76.7 is 0.767. Any axes may come before the last one, which is that of the corruptions.
+Source: Hendrycks & Dietterich, "Benchmarking neural network robustness to common corruptions and
+perturbations", ICLR 2019, section 4.2.
 """
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 ROUNDING = 2.0**-24
@@ -66,6 +74,50 @@ def rounded8(images: Tensor) -> Tensor:
     Halves go to the even number, as `torch.round` has it. Values outside [0, 1] are clamped.
     """
     return images.clamp(0, 1).mul(255).round().div(255)
+
+
+def corruption_errors(errors: ArrayLike, baseline: ArrayLike) -> NDArray[np.float64]:
+    """CE: each corruption's error in units of the baseline's, float64 (..., K).
+
+    Args:
+        errors: (..., K), each the mean over severities.
+        baseline: the same of the baseline model.
+
+    >>> corruption_errors([0.2, 0.6], [0.8, 0.8]).round(2).tolist()
+    [0.25, 0.75]
+    """
+    return np.asarray(errors, np.float64) / np.asarray(baseline, np.float64)
+
+
+def relative_corruption_errors(
+    errors: ArrayLike, clean: ArrayLike, baseline: ArrayLike, baseline_clean: ArrayLike
+) -> NDArray[np.float64]:
+    """Relative CE: how much a corruption adds to the clean error, in units of the baseline's.
+
+    Args:
+        errors: (..., K), each the mean over severities.
+        clean: (...), the error on the untouched images.
+        baseline, baseline_clean: the same of the baseline model.
+
+    >>> relative_corruption_errors([0.3], 0.2, [0.8], 0.4).round(2).tolist()
+    [0.25]
+    """
+    added = np.asarray(errors, np.float64) - np.asarray(clean, np.float64)[..., None]
+    usual = np.asarray(baseline, np.float64) - np.asarray(baseline_clean, np.float64)[..., None]
+    return added / usual
+
+
+def mce(errors: ArrayLike, baseline: ArrayLike) -> NDArray[np.float64]:
+    """mCE: the mean of the corruption errors, float64 (...); see `corruption_errors`."""
+    return np.asarray(corruption_errors(errors, baseline).mean(axis=-1))
+
+
+def relative_mce(
+    errors: ArrayLike, clean: ArrayLike, baseline: ArrayLike, baseline_clean: ArrayLike
+) -> NDArray[np.float64]:
+    """Relative mCE: the mean of `relative_corruption_errors`, float64 (...)."""
+    relative = relative_corruption_errors(errors, clean, baseline, baseline_clean)
+    return np.asarray(relative.mean(axis=-1))
 
 
 def _per_pixel(original: Tensor, changed: Tensor) -> Tensor:
