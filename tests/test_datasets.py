@@ -17,8 +17,8 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from workbench.datasets import Dataset, datasets, load_dataset
+from workbench.datasets.channels import with_channels
 from workbench.datasets.dataset import InMemory, balanced_rows, image_ids
-from workbench.datasets.load import with_channels
 
 # ids, digests, limits -----------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.datasets.dataset import InMemory, PixelArray, on_grid
+from workbench.datasets.dataset import InMemory, PixelArray, Pixels, on_grid
 from workbench.errors import UsageError
 
 RANGE_SLACK = 1e-6  # rounding of a float32 resize or divide; −2.98e-8 is not an error
@@ -19,9 +19,11 @@ RANGE_SLACK = 1e-6  # rounding of a float32 resize or divide; −2.98e-8 is not 
 class Labelled:
     """What a reader found: pixels (N, H, W, C), labels int64 (N,), and the names, if any."""
 
-    pixels: InMemory
+    pixels: Pixels
     labels: NDArray[np.int64]
     class_names: tuple[str, ...] | None = None
+    notices: tuple[str, ...] = ()
+    name: str | None = None
 
 
 def read_npz(path: Path, split: str) -> Labelled:

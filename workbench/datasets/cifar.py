@@ -97,7 +97,7 @@ def read_cifar(folder: Path, split: str) -> Labelled:
         raise UsageError(f"{folder} has {len(files)} of the 5 training batches of CIFAR-10.")
     batches = [_batch(path, label_key) for path in files]
     names = _class_names(meta, names_key)
-    pixels = np.concatenate([batch.pixels.array for batch in batches])
+    pixels = np.concatenate([batch.pixels.read(slice(None)) for batch in batches])
     return Labelled(InMemory(pixels), np.concatenate([batch.labels for batch in batches]), names)
 
 

@@ -103,6 +103,8 @@ class Dataset:
         open_ended: the source does not say how many classes there are; ``classes`` is then the
             largest label + 1, and a model with more classes fits.
         notices: what the loader decided on its own and a person should know.
+        origin: int64 (N,), each image's row in the whole that it was taken from; None where this is
+            the whole.
 
     Raises:
         UsageError: no images, or labels that do not fit.
@@ -119,6 +121,7 @@ class Dataset:
     columns_of: int | None = None
     open_ended: bool = False
     notices: tuple[str, ...] = ()
+    origin: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         check_labels(self.name, self.labels, self.pixels.shape[0], self.classes)
@@ -178,7 +181,10 @@ class Dataset:
 
     def subset(self, rows: NDArray[np.int64]) -> "Dataset":
         """Those images alone, in that order."""
-        return replace(self, pixels=self.pixels.subset(rows), labels=self.labels[rows])
+        origin = rows if self.origin is None else self.origin[rows]
+        return replace(
+            self, pixels=self.pixels.subset(rows), labels=self.labels[rows], origin=origin
+        )
 
     def take(self, limit: int | None, seed: int = 0) -> "Dataset":
         """At most ``limit`` images, as balanced over the classes as can be, in their old order.

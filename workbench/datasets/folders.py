@@ -21,13 +21,21 @@ MOST_CLASSES = 1_000_000  # a larger index in a file or a file name is a mistake
 
 @dataclass(frozen=True)
 class Files:
-    """Image files with labels; names and keys of the classes where the layout has them."""
+    """Image files with labels; names and keys of the classes where the layout has them.
+
+    Attributes:
+        fixed: the images have the size they are to be seen at, whatever a model wants.
+        name: what the data set is called, where its path says more than its last part.
+
+    """
 
     paths: tuple[Path, ...]
     labels: NDArray[np.int64]
     class_names: tuple[str, ...] | None = None
     class_keys: tuple[str, ...] | None = None
     notices: tuple[str, ...] = ()
+    fixed: bool = False
+    name: str | None = None
 
 
 def read_folder(folder: Path, split: str, label: str | None) -> Files:

@@ -3,12 +3,12 @@
 import glob
 from pathlib import Path
 
-import numpy as np
-
 from workbench.datasets import cifar, idx, named
 from workbench.datasets.arrays import Labelled, read_hdf5, read_npz
+from workbench.datasets.channels import with_channels
 from workbench.datasets.classes import select
-from workbench.datasets.dataset import Dataset, InMemory
+from workbench.datasets.corrupted import read_corrupted
+from workbench.datasets.dataset import Dataset
 from workbench.datasets.folders import Files, read_flat, read_folder
 from workbench.datasets.photographs import SUFFIXES, photographs
 from workbench.errors import UsageError, suggestion
@@ -39,7 +39,8 @@ def load_dataset(
         source: a name of `datasets()`; or a path: an IDX file or a folder of them, a folder of
             CIFAR python batches, a folder of images (a folder a class, perhaps below `train`,
             `test`, `val`; Tiny ImageNet; flat), a glob pattern, an `.npz` or HDF5 file with
-            `images` and `labels`, one image file.
+            `images` and `labels`, one image file; one corruption of a set of corrupted images, see
+            `workbench.datasets.corrupted`.
         split: `train`, `test` or `val`; where only one of `test` and `val` exists, it is both.
         download: fetch a named data set that is not there.
         label: for images without class folders: the class index, or a regular expression whose
@@ -66,7 +67,7 @@ def load_dataset(
     if input_size is not None and input_size < 1:
         raise UsageError(f"An input size of {input_size} is not a size; give 1 or more.")
     found = _find(str(source), split, None if label is None else str(label), download, root)
-    name = _name(str(source))
+    name = found.name or _name(str(source))
     if isinstance(found, Files):
         data = _from_files(name, found, input_size, channels)
     else:
@@ -82,6 +83,9 @@ def _find(
     if source in named.SUMMARIES:
         return named.read_named(source, split, download=download, root=root)
     path = Path(source).expanduser()
+    corrupted = read_corrupted(path)
+    if corrupted is not None:
+        return corrupted
     if path.is_dir():
         return _read_directory(path, split, label)
     if path.is_file():
@@ -121,7 +125,9 @@ def _read_file(path: Path, split: str, label: str | None) -> Labelled | Files:
 
 
 def _from_files(name: str, found: Files, input_size: int | None, channels: int | None) -> Dataset:
-    pixels, notices = photographs(found.paths, input_size=input_size, channels=channels)
+    pixels, notices = photographs(
+        found.paths, input_size=input_size, channels=channels, fixed=found.fixed
+    )
     open_ended = found.class_names is None
     classes = int(found.labels.max()) + 1 if open_ended else len(found.class_names or ())
     return Dataset(
@@ -148,22 +154,8 @@ def _from_arrays(name: str, found: Labelled, channels: int | None) -> Dataset:
         classes,
         class_names=found.class_names,
         open_ended=open_ended,
+        notices=found.notices,
     )
-
-
-def with_channels(pixels: InMemory, channels: int | None) -> InMemory:
-    """Repeat grey to three channels, or weigh colour to grey (ITU-R 601, as Pillow does)."""
-    have = pixels.shape[3]
-    if channels is None or channels == have:
-        return pixels
-    if channels == 3:
-        return InMemory(np.concatenate([pixels.array] * 3, axis=3))
-    if pixels.array.dtype == np.uint8:
-        weights = np.array([19595, 38470, 7471], dtype=np.uint32)  # Pillow, Convert.c, L24
-        luma = (pixels.array.astype(np.uint32) @ weights + 0x8000) >> 16
-        return InMemory(luma.astype(np.uint8)[..., np.newaxis])
-    luma_floats = pixels.array @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    return InMemory(np.clip(luma_floats, 0, 1).astype(np.float32)[..., np.newaxis])
 
 
 def _name(source: str) -> str:

@@ -121,14 +121,14 @@ class Photographs:
 
 
 def photographs(
-    paths: Sequence[Path], *, input_size: int | None, channels: int | None
+    paths: Sequence[Path], *, input_size: int | None, channels: int | None, fixed: bool = False
 ) -> tuple[Photographs, tuple[str, ...]]:
     """Look at the files' headers and decide shape and channels; returns notices too.
 
     Files of one size are read as they are. Photographs (of differing sizes, or with a shorter side
     above 128) are cut to ``input_size`` where it is given; files of differing sizes to 224 where it
-    is not, until a model's own size is known (`Photographs.at_size`). Grey files among colour ones
-    become colour.
+    is not, until a model's own size is known (`Photographs.at_size`), unless their size is
+    ``fixed``. Grey files among colour ones become colour.
     """
     step = 1 if len(paths) <= ALL_HEADERS else len(paths) // HEADER_SAMPLE
     headers = [read_header(path) for path in paths[::step]]
@@ -149,9 +149,10 @@ def photographs(
             "224 pixels wide unless the model or --input-size says otherwise."
         )
     else:
-        return Photographs(
-            paths, size, channels, input_size=None, adaptable=min(size) > PHOTOGRAPH_SIDE
-        ), tuple(notices)
+        adaptable = not fixed and min(size) > PHOTOGRAPH_SIDE
+        return Photographs(paths, size, channels, input_size=None, adaptable=adaptable), tuple(
+            notices
+        )
     return Photographs(
         paths, (wanted, wanted), channels, input_size=wanted, adaptable=adaptable
     ), tuple(notices)

@@ -1,0 +1,188 @@
+"""Sets of corrupted images in HDF5: one corruption at several severities, beside record files.
+
+A file holds ``images``, uint8 (severity, example, height, width, channel), ``label`` and the scales
+``severity`` and ``example``: the ids of the *clean* images, by which the images of any run are
+paired with them.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import durable
+from benchmarks.identity import canonical_json
+
+FORMAT = "adversarial-workbench-images"
+FORMAT_VERSION = 1
+
+_LIBVER = ("v110", "v110")  # as the record's
+_CHUNK = 2**19  # bytes that are compressed together: well below HDF5's cache of 1 MiB
+_AXES = ("severity", "example", "height", "width", "channel")
+
+Block = tuple[int, int, NDArray[np.uint8]]
+"""Index of the severity, first row, and images (n, H, W, C)."""
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """What a file says of itself; the images stay in it until they are read.
+
+    Attributes:
+        path: the file.
+        corruption: the corruption's name.
+        severities: ascending.
+        shape: (S, N, H, W, C).
+        ids: int64 (N,), the ids of the clean images.
+        labels: int64 (N,).
+        class_names: one name a class, or None where they have none.
+        description: how the images were made.
+    """
+
+    path: Path
+    corruption: str
+    severities: tuple[int, ...]
+    shape: tuple[int, int, int, int, int]
+    ids: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...] | None
+    description: Mapping[str, object]
+
+    def read(self, severity: int, start: int, stop: int) -> NDArray[np.uint8]:
+        """Images (n, H, W, C) of the rows ``start`` … ``stop`` - 1 at a severity.
+
+        Raises:
+            OSError: the file is damaged there.
+        """
+        with h5py.File(self.path, "r") as file:
+            found: NDArray[np.uint8] = file["images"][self.severities.index(severity), start:stop]
+        return found
+
+
+def write_image_set(
+    path: Path,
+    blocks: Iterable[Block],
+    *,
+    corruption: str,
+    severities: Sequence[int],
+    image_shape: tuple[int, int, int],
+    ids: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    class_names: Sequence[str] | None,
+    description: Mapping[str, object],
+) -> None:
+    """Write a set, block by block, so that it is there as a whole or not at all.
+
+    Args:
+        path: the file, replaced in one move once it is complete.
+        blocks: the images in any order; all of them, lest black images be taken for real ones.
+        corruption: the corruption's name.
+        severities: ascending.
+        image_shape: (H, W, C).
+        ids: int64 (N,), the ids of the clean images.
+        labels: int64 (N,).
+        class_names: one name a class, or None.
+        description: JSON values: how the images were made.
+
+    Raises:
+        OSError: it cannot be written; nothing half written is left.
+        ValueError: images are missing.
+    """
+    count = len(ids)
+    values = int(np.prod(image_shape))
+    chunk = (1, max(1, min(count, _CHUNK // values)), *image_shape)
+    with (
+        durable.atomically(path) as temporary,
+        durable.sink(temporary) as target,
+        h5py.File(target, "w", libver=_LIBVER) as file,
+    ):
+        images = file.create_dataset(
+            "images",
+            shape=(len(severities), count, *image_shape),
+            dtype=np.uint8,
+            chunks=chunk,
+            compression="gzip",
+            compression_opts=1,
+            fletcher32=True,
+        )
+        written = 0
+        for index, start, pixels in blocks:
+            images[index, start : start + len(pixels)] = pixels
+            written += len(pixels)
+            target.check()
+        if written != len(severities) * count:
+            raise ValueError(f"{written} of {len(severities) * count} images were given")
+        _write_scales(file, severities, ids, labels)
+        attributes = {
+            "format": FORMAT,
+            "format_version": np.int64(FORMAT_VERSION),
+            "corruption": corruption,
+            "class_names": canonical_json(None if class_names is None else list(class_names)),
+            "description": canonical_json(dict(description)),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        for name, value in attributes.items():
+            file.attrs[name] = value
+        file.attrs["complete"] = np.uint8(1)
+
+
+def is_image_set(path: Path) -> bool:
+    """Whether a file is such a set; False for what is no HDF5 file at all."""
+    try:
+        with h5py.File(path, "r") as file:
+            return bool(file.attrs.get("format") == FORMAT)
+    except OSError:
+        return False
+
+
+def read_image_set(path: Path) -> ImageSet:
+    """What a file holds, its images left out.
+
+    Raises:
+        OSError: it is absent, or no HDF5 file.
+        ValueError: it is no complete set of corrupted images.
+    """
+    path = Path(os.fspath(path))
+    with h5py.File(path, "r") as file:
+        if file.attrs.get("format") != FORMAT or "complete" not in file.attrs:
+            raise ValueError(f"{path} is no complete set of corrupted images")
+        if int(file.attrs["format_version"]) > FORMAT_VERSION:
+            raise ValueError(f"{path} was written by a newer version of the workbench")
+        try:
+            names = json.loads(file.attrs["class_names"])
+            return ImageSet(
+                path,
+                str(file.attrs["corruption"]),
+                tuple(int(severity) for severity in file["severity"][()]),
+                tuple(int(length) for length in file["images"].shape),  # type: ignore[arg-type]
+                file["example"][()].astype(np.int64),
+                file["label"][()].astype(np.int64),
+                None if names is None else tuple(names),
+                json.loads(file.attrs["description"]),
+            )
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def _write_scales(
+    file: h5py.File,
+    severities: Sequence[int],
+    ids: NDArray[np.int64],
+    labels: NDArray[np.int64],
+) -> None:
+    file.create_dataset("severity", data=np.array(severities, np.int64)).make_scale("severity")
+    file.create_dataset("example", data=ids.astype(np.int64)).make_scale("example")
+    label = file.create_dataset("label", data=labels.astype(np.int64))
+    label.dims[0].attach_scale(file["example"])
+    images = file["images"]
+    for axis, name in enumerate(_AXES):
+        images.dims[axis].label = name
+        if name not in file:
+            file.create_dataset(name, data=np.arange(images.shape[axis])).make_scale(name)
+        images.dims[axis].attach_scale(file[name])
