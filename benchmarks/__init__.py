@@ -5,11 +5,12 @@ record, `read_record`, `results` and `worst_case` give its numbers, `verify` che
 """
 
 from benchmarks.cells import CellResult, KeptImages
+from benchmarks.planning import Cell, Plan, plan
 from benchmarks.reading import Record, read_record, same_data
 from benchmarks.record import CellStore, merge
 from benchmarks.results import DENOMINATORS, results, worst_case
 from benchmarks.runner import CellOutcome, run
-from benchmarks.suite import Cell, Condition, Examples, ModelEntry, Plan, Shard, plan
+from benchmarks.suite import Condition, Corrupted, Examples, ModelEntry, Shard
 from benchmarks.verify import Finding, verify
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "CellResult",
     "CellStore",
     "Condition",
+    "Corrupted",
     "Examples",
     "Finding",
     "KeptImages",

@@ -3,6 +3,7 @@
 A baseline need not be a published one: any model that is measured in the same record can be it.
 """
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.corruptions import SEVERITIES
+from benchmarks.corruption_axes import CorruptionAxes
 
 
 @dataclass(frozen=True)
@@ -90,3 +92,47 @@ ALEXNET = Baseline(
 
 BASELINES: Mapping[str, Baseline] = MappingProxyType({ALEXNET.name: ALEXNET})
 """The published baselines by name."""
+
+
+MEASURED = "measured in this record, on the same images"
+"""The source of a baseline that is one of the record's own models."""
+
+
+def describe_baseline(name: str, models: Sequence[str], axes: CorruptionAxes) -> dict[str, object]:
+    """A baseline as JSON values, for a record: with its numbers if it is a published one.
+
+    A model of the run goes before a published baseline of the same name: it met the same images.
+
+    Args:
+        name: of one of the models, or of one of `BASELINES`.
+        models: the names of the run's models.
+        axes: what is measured.
+
+    Raises:
+        ValueError: if there is no such baseline, or it does not cover the corruptions that count.
+    """
+    if not axes.corruptions:
+        raise ValueError(f"A baseline ({name}) is for corruptions, and there are none")
+    if name in models:
+        return {"name": name, "source": MEASURED, "measured": True}
+    if name not in BASELINES:
+        close = difflib.get_close_matches(name, [*models, *BASELINES], 1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise ValueError(
+            f"The baseline is one of the models or {', '.join(BASELINES)}, not {name!r}{hint}"
+        )
+    published = BASELINES[name]
+    means = published.mean_errors(axes.corruptions, axes.severities)
+    if np.isnan(means[axes.counted]).any():
+        raise ValueError(
+            f"The errors of {name} on the extra corruptions are published as means over all five "
+            "severities: measure all five, or leave the extra ones out of mCE"
+        )
+    return {
+        "name": name,
+        "source": published.source,
+        "measured": False,
+        "clean_error": published.clean,
+        "errors": {key: list(values) for key, values in published.errors.items()},
+        "mean_errors": dict(published.means),
+    }

@@ -17,7 +17,8 @@ from attacks.execution import Execution, engine
 from benchmarks import columns, metrics
 from benchmarks.cells import CellResult, KeptImages
 from benchmarks.evaluation import float32_forward, float32_logits
-from benchmarks.suite import Cell, Condition, Plan, Shard
+from benchmarks.planning import Cell, Plan
+from benchmarks.suite import Condition, Shard
 
 _RANGE_SLACK = 1e-6  # rounding may leave -2.98e-8; more than that is a fault of the attack
 _EXAMINED = 8  # images that are shown to the model twice, to see whether it answers the same

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks import columns, durable
 from benchmarks.cells import KeptImages
-from benchmarks.suite import FORMAT, FORMAT_VERSION
+from benchmarks.planning import FORMAT, FORMAT_VERSION
 
 _TIMINGS = "timing"
 _MOMENTARY = {"created"}  # attributes that two runs of the same configuration do not share

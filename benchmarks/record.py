@@ -16,7 +16,7 @@ from benchmarks.aggregates import aggregate
 from benchmarks.cells import CellResult, KeptImages
 from benchmarks.columns import Array
 from benchmarks.identity import canonical_json
-from benchmarks.suite import FORMAT, FORMAT_VERSION, Cell, Plan
+from benchmarks.planning import FORMAT, FORMAT_VERSION, Cell, Plan
 
 # Readable by HDF5 1.10 and later; older formats limit an attribute to 64 KiB.
 _LIBVER = ("v110", "v110")

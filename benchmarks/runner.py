@@ -10,8 +10,9 @@ from torch import nn
 
 from benchmarks.cells import CellResult
 from benchmarks.measuring import attack_cell, clean_cell
+from benchmarks.planning import Cell, Plan
 from benchmarks.record import CellStore
-from benchmarks.suite import Cell, Plan, Shard
+from benchmarks.suite import Shard
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from unittest import mock
 
 from measuring_case import conditions, small_plan, swap
 
-from benchmarks import CellStore, Condition, Plan, merge, run, suite
+from benchmarks import CellStore, Condition, Plan, merge, planning, run
 
 
 def slow(model, images, labels, *, targets=None, seeds=None):
@@ -25,7 +25,7 @@ def planned() -> Plan:
     The versions are fixed, so that an edit of the source between two kills does not change it.
     """
     attacks = [Condition("slow", slow), *conditions()]
-    with mock.patch.object(suite, "library_versions", return_value={"all": "fixed"}):
+    with mock.patch.object(planning, "library_versions", return_value={"all": "fixed"}):
         return small_plan(conditions=attacks, keep_images=True)
 
 

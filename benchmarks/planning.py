@@ -1,0 +1,322 @@
+"""Lays out a run: models × conditions × shards of examples, each a cell with a digest.
+
+A condition is an attack or a corruption at a severity; without either it is the clean pass.
+
+The digest of a cell is the SHA-256 of the canonical JSON of its *fully resolved* configuration:
+everything that could change a bit of its result. Two cells with the same digest have the same
+result, so a finished one is never run again; a corrected setting gives another digest, so a stale
+one is never reused.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from attacks.execution import Execution, engine
+from benchmarks.baselines import describe_baseline
+from benchmarks.corruption_axes import CorruptionAxes, corruption_axes
+from benchmarks.identity import canonical_json, library_versions, sha256_json
+from benchmarks.suite import Condition, Corrupted, Examples, ModelEntry
+
+FORMAT = "adversarial-workbench"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model over one shard: untouched, attacked or corrupted.
+
+    Attributes:
+        model: index into the plan's models.
+        condition: index into the plan's conditions, or None.
+        corruption: index into the plan's corruptions, or None. Where both are None the cell is the
+            clean pass.
+        start: first row of the shard.
+        stop: one past its last row.
+        config: canonical JSON of the fully resolved configuration.
+        digest: SHA-256 of ``config``, in hexadecimal; the name of the cell's file.
+    """
+
+    model: int
+    condition: int | None
+    corruption: int | None
+    start: int
+    stop: int
+    config: str
+    digest: str
+
+    @property
+    def kind(self) -> str:
+        """``clean``, ``attack`` or ``corruption``."""
+        if self.condition is not None:
+            return "attack"
+        return "clean" if self.corruption is None else "corruption"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything `benchmarks.runner.run` does, fixed before it starts.
+
+    Attributes:
+        config: the resolved configuration of the whole run (JSON values), stored in the record.
+        corruptions: by corruption and severity, on the axes ``axes``.
+        cells: model by model, shard by shard; of each shard the clean pass comes first, then the
+            attacks, then the corruptions. This is the order of the record; they are run otherwise.
+        clean: whether there are clean passes.
+        ids: int64 (N,), the ids of all examples, in order.
+        kept_per_shard: how many attacked images of each shard are kept with their originals.
+    """
+
+    models: tuple[ModelEntry, ...]
+    conditions: tuple[Condition, ...]
+    corruptions: tuple[Corrupted, ...]
+    axes: CorruptionAxes
+    examples: Examples
+    ids: NDArray[np.int64]
+    cells: tuple[Cell, ...]
+    clean: bool
+    config: Mapping[str, object]
+    thresholds: tuple[float, ...]
+    precision: str
+    device: str
+    batch_size: int | None
+    seed: int
+    keep_images: bool
+    save_images: int
+    _by_place: Mapping[tuple[int, int | None, int | None, int], Cell] = field(repr=False)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the whole configuration: equal for two runs that do the same."""
+        return sha256_json(self.config)
+
+    @property
+    def condition_names(self) -> tuple[str, ...]:
+        """The conditions as tables name them."""
+        return condition_names(self.conditions)
+
+    @property
+    def shards(self) -> tuple[tuple[int, int], ...]:
+        """The rows (start, stop) of every shard, in order."""
+        return tuple(sorted({(cell.start, cell.stop) for cell in self.cells}))
+
+    @property
+    def kept_per_shard(self) -> int:
+        """How many attacked images of each shard are kept: all, or as many as are to be saved."""
+        return len(self.ids) if self.keep_images else self.save_images
+
+    def cell(
+        self, model: int, condition: int | None, start: int, corruption: int | None = None
+    ) -> Cell:
+        """The cell of a model and a condition or corruption whose shard begins at ``start``."""
+        return self._by_place[model, condition, corruption, start]
+
+
+def plan(
+    models: Sequence[ModelEntry],
+    conditions: Sequence[Condition],
+    examples: Examples,
+    *,
+    corruptions: Sequence[Corrupted] = (),
+    clean: bool = True,
+    baseline: str | None = None,
+    with_extra: bool = False,
+    shard_size: int = 500,
+    seed: int = 0,
+    thresholds: Sequence[float] = (0.01, 0.1),
+    precision: str = "auto",
+    device: str = "cpu",
+    batch_size: int | None = None,
+    keep_images: bool = False,
+    save_images: int = 0,
+) -> Plan:
+    """Lay out the cells of a run. Computes nothing else and touches no file.
+
+    Args:
+        models: the models, with different names.
+        conditions: the attacks; there may be none.
+        examples: the data.
+        corruptions: every corruption at every severity that is to be measured.
+        clean: whether untouched images are classified too; attacks need it, and so does relative
+            mCE.
+        baseline: what errors on corrupted images are divided by: the name of one of the models, or
+            of one of `benchmarks.baselines.BASELINES` (``alexnet``, for ImageNet alone); None for
+            no mCE.
+        with_extra: take mCE and the mean corruption error over the four extra corruptions too, not
+            over the standard 15 alone.
+        shard_size: images per cell; a kill costs at most one cell.
+        seed: stored with the record, and the seed of its bootstrap intervals.
+        thresholds: for *pixels over threshold*, as fractions of the range of one channel.
+        precision: the attack engine's precision (``auto``, ``float32``, ``bfloat16``); the plan
+            holds what ``auto`` comes to on this device.
+        device: the kind of device the models are on (``cpu``, ``cuda``); results may differ in
+            the last bits between devices, so it is part of every cell's configuration.
+        batch_size: images per pass, in the attack engine and in evaluation; None for defaults.
+        keep_images: keep every attacked image and its original in the record.
+        save_images: else keep the first so many attacked images of each shard.
+
+    Raises:
+        ValueError: if there is nothing to do, or names, thresholds or sizes are unusable.
+    """
+    precision = _resolved_precision(precision, batch_size, device)
+    _check(models, conditions, examples, shard_size, thresholds, save_images)
+    places = [(each.corruption, each.severity) for each in corruptions]
+    axes = corruption_axes(places, with_extra=with_extra)
+    names = [model.name for model in models]
+    described_baseline = None if baseline is None else describe_baseline(baseline, names, axes)
+    if not clean and (conditions or not corruptions):
+        raise ValueError("Only corruptions can do without the clean pass")
+    count = len(examples)
+    ids = np.ascontiguousarray(examples.ids(slice(0, count)), dtype=np.int64)
+    if ids.shape != (count,):
+        raise ValueError(f"The data give {ids.shape} ids for {count} examples")
+    common: dict[str, object] = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "versions": library_versions(),
+        "device": device,
+        "batch_size": batch_size,
+    }
+    attacked: dict[str, object] = {
+        "thresholds": list(map(float, thresholds)),
+        "precision": precision,
+        "keep_images": keep_images,
+        "save_images": save_images,
+    }
+    described = [_described(condition) for condition in conditions]
+    corrupted = [_described_corruption(each) for each in corruptions]
+    cells = []
+    for m, model in enumerate(models):
+        for start in range(0, count, shard_size):
+            stop = min(start + shard_size, count)
+            shard = {"examples": examples.digest, "start": start, "stop": stop}
+            shard["ids"] = hashlib.sha256(ids[start:stop].astype("<i8").tobytes()).hexdigest()
+            own = common | {"model": model.digest, "shard": shard}
+            place = _Place(m, start, stop)
+            if clean:
+                cells.append(place.cell(None, None, own | {"kind": "clean"}))
+            cells += [
+                place.cell(c, None, own | attacked | {"kind": "attack", "attack": each})
+                for c, each in enumerate(described)
+            ]
+            cells += [
+                place.cell(None, c, own | {"kind": "corruption", "corruption": each})
+                for c, each in enumerate(corrupted)
+            ]
+    attacks = zip(condition_names(conditions), described, strict=True)
+    config = common | attacked
+    config |= {
+        "seed": seed,
+        "shard_size": shard_size,
+        "examples": {"digest": examples.digest, "count": count},
+        "models": [
+            {"name": m.name, "digest": m.digest, "description": dict(m.description)} for m in models
+        ],
+        "attacks": [{"name": name} | each for name, each in attacks],
+    }
+    if corruptions:
+        config |= {
+            "corruptions": corrupted,
+            "with_extra": with_extra,
+            "clean": clean,
+            "baseline": described_baseline,
+        }
+    canonical_json(config)  # a description that JSON cannot hold is found now, not at the end
+    return Plan(
+        models=tuple(models),
+        conditions=tuple(conditions),
+        corruptions=tuple(corruptions),
+        axes=axes,
+        examples=examples,
+        ids=ids,
+        cells=tuple(cells),
+        clean=clean,
+        config=config,
+        thresholds=tuple(map(float, thresholds)),
+        precision=precision,
+        device=device,
+        batch_size=batch_size,
+        seed=seed,
+        keep_images=keep_images,
+        save_images=save_images,
+        _by_place={
+            (each.model, each.condition, each.corruption, each.start): each for each in cells
+        },
+    )
+
+
+def condition_names(conditions: Sequence[Condition]) -> tuple[str, ...]:
+    """What tables call the conditions: with their seeds only where nothing else differs."""
+    names = [condition.name for condition in conditions]
+    if len(set(names)) == len(names):
+        return tuple(names)
+    return tuple(f"{condition.name} seed={condition.seed}" for condition in conditions)
+
+
+def _resolved_precision(precision: str, batch_size: int | None, device: str) -> str:
+    with engine(precision=precision, batch_size=batch_size):  # refuses what it does not know
+        return str(Execution(precision).dtype(torch.device(device))).removeprefix("torch.")
+
+
+def _described(condition: Condition) -> dict[str, object]:
+    return {"spec": condition.spec, "seed": condition.seed, "target": condition.target}
+
+
+def _described_corruption(corrupted: Corrupted) -> dict[str, object]:
+    return {
+        "corruption": corrupted.corruption,
+        "severity": corrupted.severity,
+        "description": dict(corrupted.description),
+    }
+
+
+class _Place(NamedTuple):
+    """A model and a shard: where cells are."""
+
+    model: int
+    start: int
+    stop: int
+
+    def cell(self, condition: int | None, corruption: int | None, config: object) -> Cell:
+        text = canonical_json(config)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return Cell(self.model, condition, corruption, self.start, self.stop, text, digest)
+
+
+def _check(
+    models: Sequence[ModelEntry],
+    conditions: Sequence[Condition],
+    examples: Examples,
+    shard_size: int,
+    thresholds: Sequence[float],
+    save_images: int,
+) -> None:
+    if not models:
+        raise ValueError("There is no model to measure")
+    if not len(examples):
+        raise ValueError("There are no examples to measure on")
+    for kind, names in (
+        ("models", [model.name for model in models]),
+        ("attacks", list(condition_names(conditions))),
+    ):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"Two {kind} have the same name: {twice[0]}")
+    if shard_size < 1:
+        raise ValueError(f"A shard holds at least 1 image, not {shard_size}")
+    if save_images < 0:
+        raise ValueError(f"The number of images to save is 0 or more, not {save_images}")
+    if not thresholds:
+        raise ValueError("Give at least one threshold; 0 counts every changed pixel")
+    if not all(math.isfinite(t) and 0 <= t <= 1 for t in thresholds):
+        raise ValueError(
+            f"Thresholds are fractions from 0 to 1 (10 % is 0.1), not {list(thresholds)}"
+        )
+    if len(set(thresholds)) != len(thresholds):
+        raise ValueError(f"A threshold is given twice: {list(thresholds)}")
