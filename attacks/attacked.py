@@ -22,12 +22,22 @@ class Ended(IntEnum):
 class Caution:
     """A reason to distrust a result: what set it off, what it means, what to do.
 
-    ``code`` is one of ``zero-gradient``, ``randomised``, ``probabilities``, ``earlier-iterate``,
-    ``unbounded-short``, ``out-of-memory``, ``unconfirmed``, ``third-party``.
+    Attributes:
+        code: one of ``zero-gradient``, ``randomised``, ``probabilities``, ``earlier-iterate``,
+            ``unbounded-short``, ``out-of-memory``, ``unconfirmed``, ``third-party``.
+        wording: the message, ``{}`` for each of the counts.
+        counts: numbers of images; those of several batches add up, see
+            `attacks.cautions.add_up`.
     """
 
     code: str
-    message: str
+    wording: str
+    counts: tuple[int, ...] = ()
+
+    @property
+    def message(self) -> str:
+        """The whole text."""
+        return self.wording.format(*self.counts) if self.counts else self.wording
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,9 @@
 Each says what set it off, what it means and what to do.
 """
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -40,9 +43,10 @@ def zero_gradients(count: int, images: int) -> Caution:
     """For images whose gradient was zero everywhere at the first step."""
     return Caution(
         "zero-gradient",
-        f"the gradient of {count} of {images} images was zero at the first step: the loss is flat "
+        "the gradient of {} of {} images was zero at the first step: the loss is flat "
         "or saturated there, and robustness to this attack means nothing; "
         "try loss=margin or dlr, or a black-box attack",
+        (count, images),
     )
 
 
@@ -50,8 +54,9 @@ def earlier_iterate(count: int) -> Caution:
     """For images that were adversarial on the way and not at the end."""
     return Caution(
         "earlier-iterate",
-        f"images adversarial at an earlier step and not at the last one: {count}; "
+        "images adversarial at an earlier step and not at the last one: {}; "
         "the step is too large or the loss misleads; use stop=success",
+        (count,),
     )
 
 
@@ -66,8 +71,35 @@ def unbounded_short(count: int, images: int) -> Caution:
     """For an attack without a budget that did not reach every image."""
     return Caution(
         "unbounded-short",
-        f"an attack without a budget missed {count} of {images} images; any classifier can be "
+        "an attack without a budget missed {} of {} images; any classifier can be "
         "fooled without a budget, so the attack is at fault: more steps, or another loss",
+        (count, images),
+    )
+
+
+def unconfirmed(count: int, images: int) -> Caution:
+    """For images that the attack called successes and the model, asked once more, does not."""
+    return Caution(
+        "unconfirmed",
+        "{} of {} images that the attack reported as reached are not successes in float32; "
+        "they count as failures.",
+        (count, images),
+    )
+
+
+def add_up(cautions: Iterable[Caution]) -> tuple[Caution, ...]:
+    """The cautions of several batches, each wording once, with its counts added up.
+
+    >>> [each.counts for each in add_up([zero_gradients(1, 16), zero_gradients(2, 10)])]
+    [(3, 26)]
+    """
+    alike: dict[tuple[str, str, int], list[Caution]] = {}
+    for caution in cautions:
+        key = (caution.code, caution.wording, len(caution.counts))
+        alike.setdefault(key, []).append(caution)
+    return tuple(
+        replace(each[0], counts=tuple(map(sum, zip(*(one.counts for one in each), strict=True))))
+        for each in alike.values()
     )
 
 

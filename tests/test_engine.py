@@ -8,6 +8,7 @@ from attack_case import linear_case, predicted, random_images, small_net
 from torch import nn
 
 from attacks import Ended, active_set, engine, fgsm, fooling, pgd, sign_ascent
+from attacks.cautions import add_up, halved_batch, zero_gradients
 from attacks.execution import Execution
 from attacks.gradients import exact_path, fast_path, frozen
 
@@ -334,3 +335,11 @@ def test_a_gradient_that_is_zero_in_bfloat16_alone_is_not_said(monkeypatch):
         attacked = pgd(model, images, labels)
     assert "zero-gradient" not in codes(attacked)
     assert (attacked.ended == int(Ended.REACHED)).any()
+
+
+def test_cautions_of_several_batches_add_up_by_wording() -> None:
+    batches = [zero_gradients(1, 16), halved_batch(8), zero_gradients(3, 10), halved_batch(8)]
+    summed = add_up(batches)
+    assert [caution.code for caution in summed] == ["zero-gradient", "out-of-memory"]
+    assert "of 4 of 26 images was zero" in summed[0].message
+    assert summed[1] == halved_batch(8)
