@@ -11,6 +11,7 @@ import typer
 
 from workbench.commands.attack import attack
 from workbench.commands.check import check
+from workbench.commands.corrupt import corrupt
 from workbench.commands.list import list_names
 from workbench.commands.train import train
 from workbench.commands.verify import verify
@@ -33,6 +34,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "attack": attack,
     "check": check,
     "train": train,
+    "corrupt": corrupt,
     "list": list_names,
     "verify": verify,
 }

@@ -19,6 +19,7 @@ from attacks.corruptions import (
     STANDARD,
     Corruption,
     corrupt,
+    strength_size,
 )
 from attacks.draws import image_seeds
 from workbench.errors import UsageError, unknown
@@ -127,6 +128,11 @@ class Recipe:
             "jpeg85": self.jpeg85,
         }
         return described | ({"textures": self.textures} if self.corruption.name == "frost" else {})
+
+    def strength(self, height: int, width: int) -> Any:
+        """What the corruption takes as its strength, for images of that size."""
+        size = self.strengths or strength_size(height, width)
+        return self.corruption.strengths[size][self.severity - 1]
 
     def pixels(self, images: Tensor, ids: NDArray[np.int64]) -> Tensor:
         """Corrupted images, uint8 (N, C, H, W).
