@@ -64,7 +64,7 @@ def run_cells(todo: Plan, directory: RunDirectory, console: Console) -> None:
     store = CellStore(directory.cells)
     finished = 0
     try:
-        names = [_name(todo, cell) for cell in todo.cells]
+        names = [_name(todo, cell) for cell in sorted(todo.cells, key=_turn)]
         work = sum(_work(cell) for cell in todo.cells)
         with console.progress(work, unit="images", description=names[0]) as progress:
             for outcome in run(todo, store):
@@ -163,21 +163,34 @@ def run_name(todo: Plan) -> str:
     return f"{first}-and-{others}-more" if others else first
 
 
+def _turn(cell: Cell) -> tuple[int, ...]:
+    """Sorts cells as `benchmarks.run` takes them."""
+    kind = ("clean", "attack", "corruption").index(cell.kind)
+    return cell.start, kind, cell.condition or 0, cell.corruption or 0, cell.model
+
+
 def _work(cell: Cell) -> int:
     """Images that progress is counted in; a clean pass is little beside what follows."""
-    return 0 if cell.condition is None else cell.stop - cell.start
+    return 0 if cell.kind == "clean" else cell.stop - cell.start
 
 
 def _name(todo: Plan, cell: Cell) -> str:
     model = todo.models[cell.model].name
-    if cell.condition is None:
-        return f"{model}, clean"
-    return f"{model}, {short_spec(todo.condition_names[cell.condition])}"
+    if cell.condition is not None:
+        return f"{model}, {short_spec(todo.condition_names[cell.condition])}"
+    if cell.corruption is not None:
+        corrupted = todo.corruptions[cell.corruption]
+        return f"{model}, {corrupted.corruption} {corrupted.severity}"
+    return f"{model}, clean"
 
 
 def _place(entry: Mapping[str, object]) -> str:
     """What a caution or a failure is about, as tables call it; nothing for clean images."""
-    return "" if entry["attack"] is None else short_spec(str(entry["attack"]))
+    if entry["attack"] is not None:
+        return short_spec(str(entry["attack"]))
+    if entry.get("corruption") is not None:
+        return f"{entry['corruption']} {entry['severity']}"
+    return ""
 
 
 def _caution_lines(record: Record) -> list[str]:
