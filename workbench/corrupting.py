@@ -24,13 +24,12 @@ from workbench.corruptions import (
     parse_severities,
 )
 from workbench.datasets import Dataset, load_dataset
-from workbench.datasets.corrupted import LABELS, Layout
+from workbench.datasets.corrupted import LABELS, Layout, class_folders
 from workbench.devices import resolve_device
 from workbench.errors import Interrupted, UsageError, explain
 from workbench.layouts import (
     Part,
     file_names,
-    folders_of,
     parts,
     write_hdf5,
     write_stack,
@@ -188,7 +187,7 @@ def config(
         "frost_textures": next(iter(textures), PROCEDURAL),
         "device": torch.device(recipes[0].device or "cpu").type,
         "class_names": None if data.class_names is None else list(data.class_names),
-        "class_folders": list(folders_of(data)) if request.layout == "imagenet-c" else None,
+        "class_folders": list(class_folders(data)) if request.layout == "imagenet-c" else None,
         "versions": _versions(),
     }
 

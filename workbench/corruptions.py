@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,10 +22,19 @@ from attacks.corruptions import (
     strength_size,
 )
 from attacks.draws import image_seeds
+from benchmarks.suite import Corrupted, Shard
 from workbench.errors import UsageError, unknown
+from workbench.stored_corruptions import stored_corruptions
 
-if TYPE_CHECKING:
-    from benchmarks.suite import Corrupted, Shard
+__all__ = [
+    "Recipe",
+    "check_strengths",
+    "make_corruptions",
+    "make_recipes",
+    "parse_corruptions",
+    "parse_severities",
+    "stored_corruptions",
+]
 
 PUBLISHED_TEXTURES = tuple(f"frost{number}" for number in range(1, 6))
 """The photographs of frost that are drawn from; the sixth that was published never is."""
@@ -155,7 +164,7 @@ class Recipe:
         )
         return jpeg_85(corrupted) if self.jpeg85 else corrupted
 
-    def __call__(self, shard: "Shard", rows: slice) -> Tensor:
+    def __call__(self, shard: Shard, rows: slice) -> Tensor:
         """Corrupted images of a shard, float32 (n, C, H, W) in [0, 1], on the 8-bit grid."""
         return self.pixels(shard.images, shard.ids).to(torch.float32).div_(255)
 
@@ -216,14 +225,12 @@ def make_corruptions(
     textures: Path | None = None,
     jpeg85: bool = False,
     device: torch.device | None = None,
-) -> list["Corrupted"]:
+) -> list[Corrupted]:
     """Corruptions as `benchmarks.plan` takes them, made in memory from the clean images.
 
     Arguments and errors are those of `make_recipes`. An image's draws depend on ``seed`` and its
     id alone, so the images are those that `workbench corrupt` writes with the same settings.
     """
-    from benchmarks.suite import Corrupted
-
     recipes = make_recipes(
         names,
         severities,

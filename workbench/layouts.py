@@ -154,12 +154,6 @@ def write_hdf5(part: Part, blocks: Iterable[Block], data: Dataset, versions: obj
     )
 
 
-def folders_of(data: Dataset) -> tuple[str, ...]:
-    """The name of each class's folder."""
-    numbers = data.columns or range(data.classes)
-    return class_folders(data.class_names, data.class_keys, numbers)
-
-
 def file_names(data: Dataset) -> list[str]:
     """Where each image goes in a tree of folders: ``CLASS/IMAGE``, without a suffix.
 
@@ -168,7 +162,7 @@ def file_names(data: Dataset) -> list[str]:
     Raises:
         UsageError: two images of a class would have the same name.
     """
-    folders = folders_of(data)
+    folders = class_folders(data)
     if isinstance(data.pixels, Photographs):
         stems = [path.stem for path in data.pixels.paths]
     else:

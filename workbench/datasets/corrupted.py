@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.datasets.arrays import Labelled, checked_labels
+from workbench.datasets.dataset import Dataset
 from workbench.datasets.folders import Files, image_files
 from workbench.datasets.stored_rows import Hdf5Rows, Source, StoredRows, read_stack
 from workbench.errors import UsageError, suggestion
@@ -247,15 +248,14 @@ def find_set(folder: Path) -> CorruptedSet | None:
     return CorruptedSet(folder, "imagenet-c", {n: trees[n] for n in known if n in trees}, written)
 
 
-def class_folders(
-    names: Sequence[str] | None, keys: Sequence[str] | None, numbers: Sequence[int]
-) -> tuple[str, ...]:
-    """Names of the classes' folders: by keys, names or numbers, as a file system takes them."""
+def class_folders(data: Dataset) -> tuple[str, ...]:
+    """The name of each class's folder: by its key, name or number, as a file system takes it."""
     from workbench.run_directory import slug
 
+    numbers = data.columns or range(data.classes)
     width = len(str(max(numbers)))
     plain = [f"{number:0{width}d}" for number in numbers]
-    folders = [slug(text, limit=100) for text in keys or names or plain]
+    folders = [slug(text, limit=100) for text in data.class_keys or data.class_names or plain]
     if len({folder.lower() for folder in folders}) < len(folders):
         folders = [f"{number}-{folder}" for number, folder in zip(plain, folders, strict=True)]
     return tuple(folders)
