@@ -1,12 +1,16 @@
 """Counter-based random draws: the same numbers on every device, in every batch.
 
-A draw is a pure function of (seed of the image, stream, step, position), computed with Philox 4x32
-in ten rounds (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011) in tensor
-operations. No global generator is read or changed, and an image's draws do not depend on the
-images beside it.
+A draw is a pure function of (seed of the image, stream, step) and of where in it a value stands.
+Philox 4x32 in ten rounds (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011)
+turns the first three into a 64-bit start, and SplitMix64 (Steele, Lea & Flood, "Fast splittable
+pseudorandom number generators", OOPSLA 2014) counts on from there: a sixth of Philox's work for
+each value. Both are integer tensor operations, alike on every device. Two draws of 2¹⁷ words
+overlap with a chance of 2⁻⁴⁷. No global generator is read or changed, and an image's draws do not
+depend on the images beside it.
 """
 
 import math
+import sys
 from collections.abc import Sequence
 from enum import IntEnum
 
@@ -16,6 +20,9 @@ from torch import Tensor
 _MASK = 0xFFFFFFFF
 _MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 _WEYL = 0x9E3779B9, 0xBB67AE85
+_GOLDEN = 0x9E3779B97F4A7C15
+_MIX = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+_BLOCK = 2**15  # 64-bit words that a core mixes at a time
 
 
 class Stream(IntEnum):
@@ -38,7 +45,7 @@ def image_seeds(seed: int, ids: Tensor) -> Tensor:
     return words[0] | (words[1] << 32)
 
 
-def derived_seeds(seeds: Tensor, *, stream: int, step: int) -> Tensor:
+def derived_seeds(seeds: Tensor, *, stream: int, step: int | Tensor) -> Tensor:
     """Other seeds, int64 (N,), for a purpose and a step of their own: 0 <= step < 2³²."""
     zeros = torch.zeros_like(seeds)
     counter = (zeros, zeros + step, zeros + int(stream), zeros)
@@ -55,20 +62,32 @@ def uniform(seeds: Tensor, shape: Sequence[int], *, stream: int, step: int | Ten
         stream: what the draw is for, a `Stream`.
         step: a number, or int64 (N,), that tells repeated draws apart.
     """
-    return (bits(seeds, shape, stream=stream, step=step) >> 8).to(torch.float32) * 2.0**-24
+    words_ = words(seeds, shape, stream=stream, step=step).bitwise_right_shift_(8)
+    return words_.to(torch.float32).mul_(2.0**-24).add_(0.5)
 
 
 def normal(seeds: Tensor, shape: Sequence[int], *, stream: int, step: int | Tensor = 0) -> Tensor:
-    """Standard normal values, float32 (N, *shape), by the Box-Muller transform."""
+    """Standard normal values, float32 (N, *shape), of at most 6.6 standard deviations.
+
+    By the Box-Muller transform: the first half of an image's values are the cosines, the second
+    half the sines, so a longer draw does not begin like a shorter one.
+    """
     count = math.prod(shape)
-    pairs = uniform(seeds, (2, count), stream=stream, step=step)
-    radius = torch.sqrt(-2 * torch.log1p(-pairs[:, 0]))
-    return (radius * torch.cos(2 * math.pi * pairs[:, 1])).reshape(len(seeds), *shape)
+    pairs = words(seeds, (2, -(-count // 2)), stream=stream, step=step)
+    # An odd word is as likely as its negative and never 0: v, its size times 2⁻³¹, is in (0, 1].
+    radius = pairs[:, :1].bitwise_or_(1).to(torch.float32).mul_(2.0**-31)
+    radius.pow_(-2).log_().sqrt_()  # sqrt(-2 log v)
+    angle = pairs[:, 1].to(torch.float32).mul_(math.pi * 2.0**-31)
+    values = torch.empty_like(pairs, dtype=torch.float32)
+    torch.cos(angle, out=values[:, 0])
+    torch.sin(angle, out=values[:, 1])
+    return values.mul_(radius).flatten(1)[:, :count].reshape(len(seeds), *shape)
 
 
 def signs(seeds: Tensor, shape: Sequence[int], *, stream: int, step: int | Tensor = 0) -> Tensor:
     """Fair signs, -1 or 1, float32 (N, *shape)."""
-    return ((bits(seeds, shape, stream=stream, step=step) >> 31) * 2 - 1).to(torch.float32)
+    words_ = words(seeds, shape, stream=stream, step=step)
+    return words_.bitwise_right_shift_(31).bitwise_or_(1).to(torch.float32)
 
 
 def integers(seeds: Tensor, high: int, *, stream: int, step: int | Tensor = 0) -> Tensor:
@@ -86,19 +105,39 @@ def wrong_classes(seeds: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 def bits(seeds: Tensor, shape: Sequence[int], *, stream: int, step: int | Tensor = 0) -> Tensor:
     """Uniform 32-bit integers held in int64, (N, *shape)."""
+    return words(seeds, shape, stream=stream, step=step).to(torch.int64) & _MASK
+
+
+def words(seeds: Tensor, shape: Sequence[int], *, stream: int, step: int | Tensor = 0) -> Tensor:
+    """Uniform signed 32-bit integers, int32 (N, *shape): the quickest draw, all others' source."""
     count = math.prod(shape)
-    blocks = torch.arange(-(-count // 4), device=seeds.device)
-    key = seeds[:, None]
-    if isinstance(step, Tensor):
-        step = step[:, None]
-    counter = (
-        blocks[None, :].expand(len(seeds), -1),
-        torch.zeros_like(key) + step,
-        torch.full_like(key, int(stream)),
-        torch.zeros_like(key),
-    )
-    words = torch.stack(philox(counter, (key & _MASK, _high(key))), dim=-1)
-    return words.flatten(1)[:, :count].reshape(len(seeds), *shape)
+    start = derived_seeds(seeds, stream=stream, step=step)
+    mixed = split_mix(start, -(-count // 2)).view(torch.int32)
+    if sys.byteorder == "big":  # the low half of 64 bits comes first everywhere
+        mixed = mixed.unflatten(1, (-1, 2)).flip(2).flatten(1)
+    return mixed[:, :count].reshape(len(seeds), *shape)
+
+
+def split_mix(states: Tensor, count: int) -> Tensor:
+    """SplitMix64's next words from 64-bit states: int64 (N,) gives int64 (N, count)."""
+    counters = torch.arange(1, count + 1, device=states.device)
+    mixed = torch.add(states[:, None], counters, alpha=_signed(_GOLDEN))
+    # The time goes into passes over memory: on a CPU, over blocks that stay in the cores' caches.
+    block = _BLOCK * torch.get_num_threads() if states.device.type == "cpu" else mixed.numel()
+    for values in mixed.view(-1).split(max(1, block)):
+        _mix_(values)
+    return mixed
+
+
+def _mix_(values: Tensor) -> None:
+    """SplitMix64's finalizer, in place on int64."""
+    shifted = torch.empty_like(values)
+    for shift, multiplier in zip((30, 27, 31), (*_MIX, None), strict=True):
+        torch.bitwise_right_shift(values, shift, out=shifted)
+        shifted.bitwise_and_(2 ** (64 - shift) - 1)  # the shift copied the sign: it must bring 0
+        values.bitwise_xor_(shifted)
+        if multiplier is not None:
+            values.mul_(_signed(multiplier))
 
 
 def philox(
@@ -106,16 +145,21 @@ def philox(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Philox 4x32-10: four 32-bit words of counter and two of key give four random ones.
 
-    All are int64 tensors with values below 2³² that broadcast against each other.
+    All are int64 tensors of one shape with values below 2³².
     """
-    a, b, c, d = torch.broadcast_tensors(*counter)
-    k, m = key
-    for _ in range(10):
-        # Products of 32-bit words fill 64 bits; int64 wraps, and the masks undo the sign.
-        p, q = a * _MULTIPLIERS[0], c * _MULTIPLIERS[1]
-        a, b, c, d = _high(q) ^ b ^ k, q & _MASK, _high(p) ^ d ^ m, p & _MASK
-        k, m = (k + _WEYL[0]) & _MASK, (m + _WEYL[1]) & _MASK
-    return a, b, c, d
+    # Both halves of a round are one tensor: for few images the time goes into starting operations.
+    device, pair = counter[0].device, (2,) + (1,) * counter[0].dim()
+    multipliers = torch.tensor(_MULTIPLIERS, device=device).view(pair)
+    rounds = torch.arange(10, device=device).view(-1, *pair[1:], 1)
+    keys = torch.stack(key) + rounds * torch.tensor(_WEYL, device=device).view(pair)
+    factors, others = torch.stack([counter[0], counter[2]]), torch.stack([counter[1], counter[3]])
+    for round_key in keys.unbind():
+        # Only the low 32 bits of others and keys count; int64 wraps, and the mask undoes the sign.
+        products = (factors * multipliers).flip(0)
+        factors = (products >> 32).bitwise_xor_(others).bitwise_xor_(round_key).bitwise_and_(_MASK)
+        others = products
+    others = others & _MASK
+    return factors[0], others[0], factors[1], others[1]
 
 
 def _high(words: Tensor) -> Tensor:
