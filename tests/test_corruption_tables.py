@@ -140,6 +140,13 @@ def test_means_over_less_than_the_literature_takes_say_so() -> None:
     assert cells(text, "mean corruption error of 4 at 1, 3,") == ["45.1 [43.0, 47.0]"]
 
 
+def test_fifteen_of_nineteen_are_told_apart_from_all() -> None:
+    extra = ["speckle_noise", "gaussian_blur", "spatter", "saturate"]
+    nineteen = result(baseline="alexnet", families={**FAMILIES, "extra": extra})
+    assert "mCE of 15 (baseline alexnet)" in drawn([{**nineteen, "over": 15}])
+    assert "mCE of 19 (baseline alexnet)" in drawn([nineteen])
+
+
 def test_several_models_stand_side_by_side_as_many_as_fit() -> None:
     results = [result(name) for name in ("first", "second", "third")]
     wide, narrow = drawn(results, 120), drawn(results, 80)
@@ -180,6 +187,11 @@ def test_what_was_not_measured_is_a_dash() -> None:
 def description(corruption: str = "fog", **changed: object) -> dict[str, object]:
     usual = {"corruption": corruption, "severity": 1, "seed": 7, "exact": False, "jpeg85": False}
     return usual | changed
+
+
+def test_stored_sets_are_named() -> None:
+    stored = {"stored": "CIFAR-10-C", "layout": "cifar-c", "digest": "abc"}
+    assert corruption_notes([stored] * 5, 32) == ["corrupted images read from CIFAR-10-C (cifar-c)"]
 
 
 def test_notes_say_what_else_decides_the_numbers() -> None:

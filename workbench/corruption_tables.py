@@ -50,7 +50,8 @@ def corruption_notes(descriptions: Sequence[Mapping[str, Any]], strengths: int) 
     """
     made = [each for each in descriptions if "seed" in each]
     if not made:
-        return []
+        sets = {f"{each['stored']} ({each['layout']})" for each in descriptions}
+        return [f"corrupted images read from {', '.join(sets)}"]
     exact = ", in float64" if made[0]["exact"] else ""
     notes = [
         f"corrupted in memory: strengths for {strengths}x{strengths}, "
@@ -137,7 +138,7 @@ def _summary(result: Result) -> Iterator[tuple[str, str]]:
 def _extent(result: Result) -> str:
     """What the means are over, unless it is what the literature takes: 15 at five severities."""
     over, severities = int(result["over"]), _severities_of(result)
-    some = "" if over == STANDARD else f" of {over}"
+    some = "" if over == STANDARD == len(result["corruptions"]) else f" of {over}"
     at = "" if len(severities) == SEVERITIES else f" at {', '.join(map(str, severities))}"
     return some + at
 

@@ -31,8 +31,17 @@ def cell_size(values: int, *, together: int, largest: int) -> int:
     return max(SMALLEST_CELL, min(largest, together // values // 8 * 8))
 
 
-def refuse_near_chance(todo: Plan, subjects: Subjects, console: Console, *, force: bool) -> None:
+def refuse_near_chance(
+    todo: Plan,
+    subjects: Subjects,
+    console: Console,
+    *,
+    force: bool,
+    images: str = "clean images",
+) -> None:
     """Refuse a model that hardly does better than guessing: its preprocessing is likely wrong.
+
+    ``images`` says what the data are.
 
     Raises:
         UsageError: there is such a model, and no ``force``.
@@ -43,7 +52,7 @@ def refuse_near_chance(todo: Plan, subjects: Subjects, console: Console, *, forc
         if not near_chance(right / len(sample), len(sample), sample.classes):
             continue
         found = (
-            f"{entry.name} has {right} of {len(sample)} clean images right: "
+            f"{entry.name} has {right} of {len(sample)} {images} right: "
             f"near chance for {sample.classes} classes"
         )
         if not force:
