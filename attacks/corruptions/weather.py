@@ -85,23 +85,22 @@ def _snow(pixels: Tensor, strength: Snow, draws: SnowDraws, dtype: torch.dtype) 
     flakes = flakes.masked_fill_(flakes < strength.threshold, 0).clamp_(0, 1).mul_(255)
     flakes = eight_bits(flakes).to(dtype)
     flakes = motion_blur(flakes, draws.angle, strength.radius, strength.sigma)
-    flakes = flakes + flakes.flip((2, 3))
+    flakes += flakes.flip((2, 3))
     values = unit(pixels, torch.float32)  # float32 in the published generator, too
     if pixels.shape[1] == 3:
         red, green, blue = values.split(1, dim=1)
-        grey = (red * _GREY[0]).add_(green, alpha=_GREY[1]).add_(blue, alpha=_GREY[2])
+        grey = (red * _GREY[0]).add_(green * _GREY[1]).add_(blue * _GREY[2])
     else:
         grey = values
-    white = torch.maximum(values, grey * 1.5 + 0.5)
-    values.mul_(strength.image).add_(white, alpha=1 - strength.image)
-    return eight_bits(values.to(dtype).mul_(255).add_(flakes))
+    white = torch.maximum(values, (grey * 1.5).add_(0.5)).mul_(1 - strength.image)
+    values = values.mul_(strength.image).add_(white).to(dtype)
+    return eight_bits(values.mul_(255).add_(flakes))
 
 
-class _Sheet(NamedTuple):
-    """All textures one after the other: uint8 (C, pixels), where each starts, and its sides."""
+class _Sheets(NamedTuple):
+    """All textures at the upper left of sheets of one size, uint8 (T, C, H, W), and their sides."""
 
     pixels: Tensor
-    starts: Tensor
     heights: Tensor
     widths: Tensor
 
@@ -132,60 +131,50 @@ def frost_with(textures: Sequence[Tensor]) -> Corruption:
 
 def _frost_of(textures: Callable[[], Sequence[Tensor]], *, enlarge: bool) -> Corruption:
     @lru_cache(maxsize=16)
-    def sheet(scale: float, shape: Shape, device: torch.device) -> _Sheet:
+    def sheets(scale: float, shape: Shape, device: torch.device) -> _Sheets:
         channels, height, width = shape
-        parts = []
+        pictures = []
         for number, texture in enumerate(textures(), 1):
-            part = scaled(texture if channels == 3 else luminance(texture), scale)
-            if part.shape[1] <= height or part.shape[2] <= width:
+            grown = scaled(texture if channels == 3 else luminance(texture), scale)
+            if grown.shape[1] <= height or grown.shape[2] <= width:
                 if not enlarge:
                     raise ValueError(
-                        f"Frost texture {number} is {part.shape[2]}x{part.shape[1]} at its scale of"
-                        f" {scale:g}; it must be larger than the images, {width}x{height}"
+                        f"Frost texture {number} is {grown.shape[2]}x{grown.shape[1]} at its scale "
+                        f"of {scale:g}; it must be larger than the images, {width}x{height}"
                     )
-                part = _larger_than(height, width, texture, channels)
-            parts.append(part.to(device))
-        sizes = [part[0].numel() for part in parts]
-        starts = [sum(sizes[:number]) for number in range(len(sizes))]
-        numbers = (starts, [part.shape[1] for part in parts], [part.shape[2] for part in parts])
-        pixels = torch.cat([part.flatten(1) for part in parts], dim=1)
-        return _Sheet(pixels, *(torch.tensor(each, device=device) for each in numbers))
+                grown = _larger_than(
+                    height, width, texture if channels == 3 else luminance(texture)
+                )
+            pictures.append(grown)
+        heights = torch.tensor([picture.shape[1] for picture in pictures])
+        widths = torch.tensor([picture.shape[2] for picture in pictures])
+        pixels = torch.zeros(
+            len(pictures), channels, int(heights.max()), int(widths.max()), dtype=torch.uint8
+        )
+        for sheet, picture in zip(pixels, pictures, strict=True):
+            sheet[:, : picture.shape[1], : picture.shape[2]] = picture
+        return _Sheets(pixels.to(device), heights.to(device), widths.to(device))
 
     def apply(pixels: Tensor, strength: Frost, draws: FrostDraws, dtype: torch.dtype) -> Tensor:
         _, channels, height, width = pixels.shape
-        pieces = sheet(strength.scale, (channels, height, width), pixels.device)
-        frost = _crops(pieces, draws, height, width)
-        index = pixels.to(torch.int32).mul_(256).add_(frost)
-        return _mixed(strength.image, strength.frost, pixels.device)[index]
+        pieces = sheets(strength.scale, (channels, height, width), pixels.device)
+        frost = _crops(pieces, draws, height, width).to(dtype).mul_(strength.frost)
+        return eight_bits(pixels.to(dtype).mul_(strength.image).add_(frost))
 
     return Corruption("frost", "weather", _FROST, apply, _draw_frost)
 
 
-def _larger_than(height: int, width: int, texture: Tensor, channels: int) -> Tensor:
+def _larger_than(height: int, width: int, texture: Tensor) -> Tensor:
     """The texture enlarged to a quarter more than the image, which leaves crops to choose from."""
-    ratio = 1.25 * max(height / texture.shape[1], width / texture.shape[2])
-    return scaled(texture if channels == 3 else luminance(texture), ratio)
+    return scaled(texture, 1.25 * max(height / texture.shape[1], width / texture.shape[2]))
 
 
-def _crops(sheet: _Sheet, draws: FrostDraws, height: int, width: int) -> Tensor:
-    """A piece (C, height, width) of a texture for each image, uint8 (N, C, height, width)."""
-    number = (draws.texture * len(sheet.starts)) >> 32
-    widths = sheet.widths[number]
-    top = (draws.top * (sheet.heights[number] - height)) >> 32
-    left = (draws.left * (widths - width)) >> 32
-    corners = sheet.starts[number] + top * widths + left
-    rows = torch.arange(height, device=corners.device)[:, None]
-    columns = torch.arange(width, device=corners.device)
-    index = per_image(corners) + per_image(widths) * rows + columns
-    planes = torch.arange(len(sheet.pixels), device=corners.device) * sheet.pixels.shape[1]
-    return sheet.pixels.take(index + planes[:, None, None])
-
-
-@lru_cache(maxsize=32)
-def _mixed(image: float, frost: float, device: torch.device) -> Tensor:
-    """What 256 · pixel + frost gives, uint8 (65536,): in float64, so as published, and faster."""
-    levels = torch.arange(256, dtype=torch.float64, device=device)
-    return eight_bits(levels[:, None] * image + levels * frost).flatten()
+def _crops(sheets: _Sheets, draws: FrostDraws, height: int, width: int) -> Tensor:
+    """A piece of a texture for each image, uint8 (N, C, height, width)."""
+    number = (draws.texture * len(sheets.heights)) >> 32
+    top = (draws.top * (sheets.heights[number] - height)) >> 32
+    left = (draws.left * (sheets.widths[number] - width)) >> 32
+    return sheets.pixels.unfold(2, height, 1).unfold(3, width, 1)[number, :, top, left]
 
 
 def _draw_frost(seeds: Tensor, shape: Shape, strength: Frost) -> FrostDraws:
@@ -208,15 +197,15 @@ def _draw_fog(seeds: Tensor, shape: Shape, strength: Fog) -> FogDraws:
 
 def _fog(pixels: Tensor, strength: Fog, draws: FogDraws, dtype: torch.dtype) -> Tensor:
     _, _, height, width = pixels.shape
-    swirls = draws.swirls.to(dtype)
-    fog = plasma(swirls, fog_side(height, width), strength.decay)[:, None, :height, :width]
+    fog = plasma(draws.swirls.to(dtype), fog_side(height, width), strength.decay)
+    fog = fog[:, None, :height, :width]
     brightest = per_image(pixels.amax(dim=(1, 2, 3))).to(dtype) / 255
     if dtype == torch.float64:  # every operation as published
         values = unit(pixels, dtype) + strength.density * fog
         return eight_bits((values * brightest / (brightest + strength.density)).mul_(255))
     share = brightest / (brightest + strength.density)
-    values = pixels.to(dtype).mul_(share).add_(fog * (share * (255 * strength.density)))
-    return eight_bits(values)
+    fog = fog * (share * (255 * strength.density))
+    return pixels.to(dtype).mul_(share).add_(fog).to(torch.uint8)  # never above 255
 
 
 def plasma(swirls: Tensor, side: int, decay: float) -> Tensor:
@@ -236,30 +225,30 @@ def plasma(swirls: Tensor, side: int, decay: float) -> Tensor:
         (N, side, side), of the dtype of ``swirls``.
     """
     count = len(swirls)
+    swirls = swirls * 2 - 1
     corners = swirls.new_zeros(count, 1, 1)
     amplitude = 100.0
     start, size = 0, 1
     while size < side:
-        steps = swirls[:, start : start + 3 * size**2].unflatten(1, (3, size, size))
         # The published displacement is the amplitude times a draw up to the amplitude.
-        steps = (steps * (2 * amplitude) - amplitude) * amplitude
-        cells = corners + corners.roll(-1, 1)
-        cells = cells + cells.roll(-1, 2)
-        centres = cells.div_(4).add_(steps[:, 0])
-        right = (centres + centres.roll(1, 1)) + (corners + corners.roll(-1, 2))
-        below = (centres + centres.roll(1, 2)) + (corners + corners.roll(-1, 1))
+        steps = swirls[:, start : start + 3 * size**2].unflatten(1, (3, size, size))
+        steps = steps * amplitude**2
         finer = swirls.new_empty(count, size, 2, size, 2)
         finer[:, :, 0, :, 0] = corners
+        down = corners + corners.roll(-1, 1)
+        centres = (down + down.roll(-1, 2)).div_(4).add_(steps[:, 0])
         finer[:, :, 1, :, 1] = centres
-        finer[:, :, 0, :, 1] = right.div_(4).add_(steps[:, 1])
-        finer[:, :, 1, :, 0] = below.div_(4).add_(steps[:, 2])
+        below = down.add_(centres).add_(centres.roll(1, 2)).div_(4)
+        torch.add(below, steps[:, 2], out=finer[:, :, 1, :, 0])
+        right = (corners + corners.roll(-1, 2)).add_(centres).add_(centres.roll(1, 1)).div_(4)
+        torch.add(right, steps[:, 1], out=finer[:, :, 0, :, 1])
         start += 3 * size**2
         size *= 2
         corners = finer.reshape(count, size, size)
         amplitude /= decay
-    lowest = corners.amin(dim=(1, 2), keepdim=True)
-    corners = corners - lowest
-    return corners.div_(corners.amax(dim=(1, 2), keepdim=True))
+    lowest, highest = torch.aminmax(corners.flatten(1), dim=1)
+    corners -= lowest[:, None, None]
+    return corners.div_((highest - lowest)[:, None, None])
 
 
 def _brightness(pixels: Tensor, strength: float, draws: None, dtype: torch.dtype) -> Tensor:
