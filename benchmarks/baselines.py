@@ -7,6 +7,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +97,29 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType({ALEXNET.name: ALEXNET})
 
 MEASURED = "measured in this record, on the same images"
 """The source of a baseline that is one of the record's own models."""
+
+
+def baseline_of(config: Mapping[str, Any]) -> Baseline | str | None:
+    """The baseline of a run's configuration: published, the name of one of its models, or none.
+
+    Raises:
+        ValueError: if it is described otherwise than `describe_baseline` does.
+    """
+    described = config.get("baseline")
+    if described is None:
+        return None
+    try:
+        if described["measured"]:
+            return str(described["name"])
+        return Baseline(
+            described["name"],
+            described["source"],
+            float(described["clean_error"]),
+            {name: [float(each) for each in at] for name, at in described["errors"].items()},
+            {name: float(mean) for name, mean in described["mean_errors"].items()},
+        )
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise ValueError(f"The baseline is not described as it should be: {error}") from error
 
 
 def describe_baseline(name: str, models: Sequence[str], axes: CorruptionAxes) -> dict[str, object]:

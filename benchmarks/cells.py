@@ -34,7 +34,8 @@ class CellResult:
         cautions: reasons to distrust the numbers.
         confidence: the softmax probability that the attack's goal asks for; NaN where no attack
             was run.
-        seconds: what each part took: ``evaluation``, and ``attack`` for an attack.
+        seconds: what each part took: ``evaluation``, and ``attack`` or ``corruption``. Corrupted
+            images are made once for all models, on the time of the first that needs them.
         images: the kept images, before they are written; see `CellStore.images` for later.
     """
 
@@ -44,3 +45,8 @@ class CellResult:
     confidence: float = float("nan")
     seconds: Mapping[str, float] = field(default_factory=dict)
     images: KeptImages | None = None
+
+
+def without_clean(clean: CellResult) -> CellResult:
+    """What comes of an attack whose clean pass failed. It is nowhere stored: it follows."""
+    return CellResult(failure=f"the clean pass failed: {clean.failure}")

@@ -62,6 +62,17 @@ its 8-bit columns and ``target`` are not measured, and ``ended`` is 0 (already w
 wrong and not measured otherwise.
 """
 
+CORRUPTED: Mapping[str, str] = {
+    "label": "i4",
+    "prediction": "i4",
+    "confidence": "f4",
+    "right": "u1",
+}
+"""A corruption at a severity: the model's prediction on the corrupted image, in float32.
+
+``label`` is in cells alone; the record has it once, beside the clean pass.
+"""
+
 FILLS = {"u": 255, "i": -1, "f": float("nan")}
 """What a value that was not measured is, by the kind of its dtype."""
 
@@ -71,15 +82,17 @@ def fill(column_type: str) -> float:
     return FILLS[column_type[0]]
 
 
-def empty_rows(columns: Mapping[str, str], count: int, thresholds: int = 0) -> NDArray[np.void]:
-    """A structured array (count,) with every value at its fill."""
+def empty_rows(
+    columns: Mapping[str, str], shape: int | tuple[int, ...], thresholds: int = 0
+) -> NDArray[np.void]:
+    """A structured array with every value at its fill."""
     dtype = np.dtype(
         [
             (name, "<" + kind, (thresholds,) if name == "pixels_over_threshold" else ())
             for name, kind in columns.items()
         ]
     )
-    rows = np.empty(count, dtype)
+    rows = np.empty(shape, dtype)
     for name, kind in columns.items():
         rows[name] = fill(kind)
     return rows

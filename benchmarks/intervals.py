@@ -1,7 +1,9 @@
 """95 % intervals: Wilson's for rates, the bootstrap's for means."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -77,6 +79,53 @@ def bootstrap_means(
         [
             mean[k] + np.array(_bca(means[:, k], acceleration[k])) if n[k] > 1 else (np.nan, np.nan)
             for k in range(values.shape[1])
+        ]
+    ).reshape(-1, 2)
+
+
+def bootstrap_statistics(
+    values: NDArray[Any],
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    seed: int,
+    resamples: int = RESAMPLES,
+) -> NDArray[np.float64]:
+    """95 % bootstrap intervals of functions of the means of many measures of the same examples.
+
+    As `bootstrap_means`, for numbers that are not means themselves, such as ratios of them: the
+    function is taken of each resample's means, and of the means without each example for the
+    acceleration.
+
+    Args:
+        values: (E, K), one column per measure; every example counts.
+        statistic: maps means (..., K), whatever axes come first, to numbers (..., Q).
+        seed: of the draws; those of `bootstrap_means` with the same number of examples.
+        resamples: how many times the examples are drawn.
+
+    Returns:
+        float64 (Q, 2): low and high; NaN where there are fewer than two examples or the number is
+        none. Resamples in which it is none are left out.
+    """
+    count = len(values)
+    total = values.sum(axis=0, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        point = statistic(total / count)
+        if count < 2:
+            return np.full((len(point), 2), np.nan)
+        means = np.empty((resamples, values.shape[1]))
+        drawn, single = _resampled(count, seed, resamples), values.astype(np.float32)
+        rows = max(1, _VALUES // count)
+        for start in range(0, resamples, rows):
+            means[start : start + rows] = drawn[start : start + rows].astype(np.float32) @ single
+        deviations = statistic(means / count) - point
+        without = statistic((total - values) / (count - 1))
+        gaps = without.mean(axis=0) - without
+        acceleration = (gaps**3).sum(axis=0) / (6 * (gaps**2).sum(axis=0) ** 1.5)
+    return np.array(
+        [
+            number + np.array(_bca(deviations[:, q], acceleration[q]))
+            if np.isfinite(number)
+            else (np.nan, np.nan)
+            for q, number in enumerate(point)
         ]
     ).reshape(-1, 2)
 

@@ -1,4 +1,4 @@
-"""One cell: the clean pass of a model over a shard, or an attack with everything measured of it."""
+"""One cell: what a model makes of a shard's images, untouched, attacked or corrupted."""
 
 import dataclasses
 import time
@@ -18,7 +18,7 @@ from benchmarks import columns, metrics
 from benchmarks.cells import CellResult, KeptImages
 from benchmarks.evaluation import float32_forward, float32_logits
 from benchmarks.planning import Cell, Plan
-from benchmarks.suite import Condition, Shard
+from benchmarks.suite import Condition, Corrupted, Shard
 
 _RANGE_SLACK = 1e-6  # rounding may leave -2.98e-8; more than that is a fault of the attack
 _EXAMINED = 8  # images that are shown to the model twice, to see whether it answers the same
@@ -33,28 +33,51 @@ def clean_cell(plan: Plan, model: nn.Module, shard: Shard) -> CellResult:
     images, labels = _on_device(plan, shard)
     notes = _Notes()
     began = time.perf_counter()
-    logits = float32_logits(model, images, plan.batch_size, notes.halved)
-    _refuse_nonfinite(logits, "clean images")
-    classes = logits.shape[1]
-    outside = (labels < 0) | (labels >= classes)
-    if outside.any():
-        raise ValueError(
-            f"label {int(labels[outside][0])} is not one of the model's {classes} classes "
-            f"(0 to {classes - 1})"
-        )
-    # Both passes inside one block: leaving it restores the generators a random model draws from.
-    with float32_forward(model, images.device) as forward:
-        notes.add(*examine_model(forward, images[:_EXAMINED]))
-    confidence, _ = torch.softmax(logits, dim=1).max(dim=1)
-    others = logits.scatter(1, labels[:, None], float("inf"))
     rows = columns.empty_rows(columns.CLEAN, len(images))
-    rows["label"] = _numpy(labels)
-    rows["prediction"] = _numpy(logits.argmax(dim=1))
-    rows["confidence"] = _numpy(confidence)
-    rows["right"] = rows["prediction"] == rows["label"]
-    rows["least_likely"] = _numpy(others.argmin(dim=1)) if classes > 1 else -1
+    logits = _classify(rows, plan, model, images, labels, "clean images", notes)
+    _examine(model, images, notes)
+    others = logits.scatter(1, labels[:, None], float("inf"))
+    rows["least_likely"] = _numpy(others.argmin(dim=1)) if logits.shape[1] > 1 else -1
     seconds = {"evaluation": time.perf_counter() - began}
     return CellResult(rows, cautions=notes.cautions, seconds=seconds)
+
+
+def corruption_cell(plan: Plan, model: nn.Module, shard: Shard, corrupted: Tensor) -> CellResult:
+    """The model's float32 predictions on the corrupted images of a shard.
+
+    Args:
+        corrupted: what `corrupted_images` made of the shard.
+
+    Raises:
+        ValueError: if the model's logits are unusable or a label is not one of its classes.
+    """
+    began = time.perf_counter()
+    _, labels = _on_device(plan, shard)
+    notes = _Notes()
+    rows = columns.empty_rows(columns.CORRUPTED, len(corrupted))
+    _classify(rows, plan, model, corrupted, labels, "corrupted images", notes)
+    if not plan.clean:  # else the clean pass has looked at the model
+        _examine(model, corrupted, notes)
+    seconds = {"evaluation": time.perf_counter() - began}
+    return CellResult(rows, cautions=notes.cautions, seconds=seconds)
+
+
+def corrupted_images(plan: Plan, corruption: Corrupted, shard: Shard, rows: slice) -> Tensor:
+    """A shard's corrupted images, float32 (n, C, H, W) in [0, 1], on the plan's device.
+
+    Raises:
+        ValueError: if what the corruption returns is none, or not as many.
+    """
+    images = corruption.corrupt(shard, rows)
+    where = f"{corruption.corruption} at severity {corruption.severity} returned"
+    if images.dim() != 4 or len(images) != len(shard.labels) or images.dtype != torch.float32:
+        raise ValueError(
+            f"{where} {images.dtype} of shape {tuple(images.shape)} for {len(shard.labels)} images"
+        )
+    low, high = (float(value) for value in images.aminmax())
+    if not (low >= 0 and high <= 1):  # not a number fails too
+        raise ValueError(f"{where} values from {low:g} to {high:g}, not in [0, 1]")
+    return images.to(plan.device)
 
 
 def attack_cell(
@@ -134,6 +157,38 @@ class _Notes:
 
     def halved(self, size: int) -> None:
         self.add(halved_batch(size))
+
+
+def _classify(
+    rows: NDArray[np.void],
+    plan: Plan,
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    where: str,
+    notes: _Notes,
+) -> Tensor:
+    """Write labels and float32 predictions into the rows; return the logits (n, classes)."""
+    logits = float32_logits(model, images, plan.batch_size, notes.halved)
+    _refuse_nonfinite(logits, where)
+    classes = logits.shape[1]
+    outside = (labels < 0) | (labels >= classes)
+    if outside.any():
+        raise ValueError(
+            f"label {int(labels[outside][0])} is not one of the model's {classes} classes "
+            f"(0 to {classes - 1})"
+        )
+    rows["label"] = _numpy(labels)
+    rows["prediction"] = _numpy(logits.argmax(dim=1))
+    rows["confidence"] = _numpy(torch.softmax(logits, dim=1).max(dim=1).values)
+    rows["right"] = rows["prediction"] == rows["label"]
+    return logits
+
+
+def _examine(model: nn.Module, images: Tensor, notes: _Notes) -> None:
+    # Both passes inside one block: leaving it restores the generators a random model draws from.
+    with float32_forward(model, images.device) as forward:
+        notes.add(*examine_model(forward, images[:_EXAMINED]))
 
 
 def _on_device(plan: Plan, shard: Shard) -> tuple[Tensor, Tensor]:

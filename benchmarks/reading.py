@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks import columns, durable
 from benchmarks.cells import KeptImages
+from benchmarks.corruption_axes import CorruptionAxes
 from benchmarks.planning import FORMAT, FORMAT_VERSION
 
 _TIMINGS = "timing"
@@ -31,10 +32,16 @@ class Record:
         clean: columns (M, E); see `benchmarks.columns.CLEAN`.
         attacked: columns (M, A, E), pixels_over_threshold (M, A, E, T), goal_confidence (M, A);
             see `benchmarks.columns.ATTACK`.
-        aggregates: what the tables print; see `benchmarks.aggregates`.
+        axes: the corruptions K and severities S; none where nothing was corrupted.
+        corrupted: columns (M, K, S, E), the label aside; see `benchmarks.columns.CORRUPTED`. Empty
+            where nothing was corrupted.
+        aggregates: what the tables print; see `benchmarks.aggregates` and
+            `benchmarks.corruption_aggregates`.
         timing: seconds.
-        cautions: ``{"model", "attack" (None: the clean pass), "code", "message"}`` each.
-        failures: ``{"model", "attack", "start", "stop", "reason"}`` of each failed cell.
+        cautions: ``{"model", "attack", "code", "message"}`` each, and ``"corruption"`` and
+            ``"severity"`` of a corrupted cell. Without either it is the clean pass.
+        failures: ``{"model", "attack", "start", "stop", "reason"}`` of each failed cell, and
+            ``"corruption"`` and ``"severity"`` likewise.
         kept: int64 (k,), the rows whose images are kept.
     """
 
@@ -50,6 +57,8 @@ class Record:
     thresholds: NDArray[np.float64]
     clean: Mapping[str, columns.Array]
     attacked: Mapping[str, columns.Array]
+    axes: CorruptionAxes
+    corrupted: Mapping[str, columns.Array]
     aggregates: Mapping[str, columns.Array]
     timing: Mapping[str, columns.Array]
     cautions: tuple[Mapping[str, object], ...]
@@ -122,9 +131,15 @@ def _read(path: Path, file: h5py.File) -> Record:
     sizes = {dim: len(file[dim]) for dim in ("model", "attack", "example", "threshold")}
     clean = {name: file[f"clean/{name}"][()] for name in columns.CLEAN}
     attacked = {name: file[f"attacked/{name}"][()] for name in columns.ATTACK}
+    config = json.loads(attributes["config"])
+    axes, corrupted = CorruptionAxes(), {}
+    if "corruption" in file:  # a record of attacks alone has no such axis
+        names, severities = file["corruption"].asstr()[()].tolist(), file["severity"][()].tolist()
+        axes = CorruptionAxes(tuple(names), tuple(severities), config["with_extra"] is True)
+        corrupted = {n: file[f"corrupted/{n}"][()] for n in columns.CORRUPTED if n != "label"}
     record = Record(
         path=path,
-        config=json.loads(attributes["config"]),
+        config=config,
         seed=int(attributes["seed"]),
         device=str(attributes["device"]),
         created=str(attributes["created"]),
@@ -135,6 +150,8 @@ def _read(path: Path, file: h5py.File) -> Record:
         thresholds=file["threshold"][()],
         clean=clean,
         attacked=attacked | {"goal_confidence": file["attacked/goal_confidence"][()]},
+        axes=axes,
+        corrupted=corrupted,
         aggregates={name: data[()] for name, data in file["aggregates"].items()},
         timing={name: data[()] for name, data in file[_TIMINGS].items()},
         cautions=tuple(json.loads(attributes["cautions"])),
@@ -187,6 +204,9 @@ def _check_shapes(path: Path, record: Record, sizes: Mapping[str, int]) -> None:
         if name == "pixels_over_threshold":
             shape = (*shape, sizes["threshold"])
         _check_shape(path, name, values, shape)
+    corrupted = (sizes["model"], len(record.axes.corruptions), len(record.axes.severities))
+    for name, values in record.corrupted.items():
+        _check_shape(path, name, values, (*corrupted, sizes["example"]))
 
 
 def _check_shape(path: Path, name: str, values: columns.Array, shape: tuple[int, ...]) -> None:

@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 from attacks.attacked import Caution
 from benchmarks import columns, durable
 from benchmarks.aggregates import aggregate
-from benchmarks.cells import CellResult, KeptImages
+from benchmarks.baselines import Baseline, baseline_of
+from benchmarks.cells import CellResult, KeptImages, without_clean
 from benchmarks.columns import Array
+from benchmarks.corruption_aggregates import Verdicts, corruption_aggregates, corruption_dims
+from benchmarks.gathering import ModelColumns, gather
 from benchmarks.identity import canonical_json
 from benchmarks.planning import FORMAT, FORMAT_VERSION, Cell, Plan
 
@@ -34,6 +37,16 @@ _NOTES = {
     "attack_seconds": "in the attack",
     "evaluation_seconds": "in the float32 re-evaluation and the measures",
     "clean_seconds": "in the clean pass",
+    "corruption_seconds": "in corrupting, on the first model that needed the images",
+    "corrupted_evaluation_seconds": "in the float32 evaluation of corrupted images",
+    "cell_error": "images wrong / images of finished cells",
+    "mean_error": "mean over the severities",
+    "ce": "mean_error / that of the baseline",
+    "relative_ce": "(mean_error - clean_error) / the same of the baseline",
+    "family_ratio": "family_mean_error / that of the baseline",
+    "mean_corruption_error": "mean of mean_error over the corruptions that count: unnormalised",
+    "mce": "mean of ce over the corruptions that count",
+    "relative_mce": "mean of relative_ce over the corruptions that count",
 }
 
 
@@ -124,15 +137,14 @@ def merge(plan: Plan, store: CellStore, path: Path) -> None:
         ValueError: if cells are missing or contradict each other.
         OSError: if the record cannot be written; an earlier one at ``path`` stays as it was.
     """
-    results: dict[str, CellResult] = {}
-    for cell in plan.cells:
-        result = store.read(cell)
-        if result is None:
-            raise ValueError(
-                f"Not every cell is finished ({len(results)} of {len(plan.cells)} are known to "
-                "be): run the same command again, then merge"
-            )
-        results[cell.digest] = result
+    results = _results(plan, store)
+    baseline = baseline_of(plan.config)
+    measured: Baseline | Verdicts | None = None
+    if isinstance(baseline, str):
+        names = [model.name for model in plan.models]
+        measured = gather(plan, results, names.index(baseline)).verdicts
+    else:
+        measured = baseline
     with (
         durable.replacing(path) as temporary,
         durable.sink(temporary) as target,
@@ -141,11 +153,29 @@ def merge(plan: Plan, store: CellStore, path: Path) -> None:
         _write_attributes(file, plan, results)
         _write_scales(file, plan)
         for m in range(len(plan.models)):
-            _write_model(file, plan, results, m)
+            _write_model(file, plan, m, gather(plan, results, m), measured)
             target.check()
-        for _ in _write_images(file, plan, store):
+        for _ in _write_images(file, plan, store, results):
             target.check()
         file.attrs["complete"] = np.uint8(1)
+
+
+def _results(plan: Plan, store: CellStore) -> dict[str, CellResult]:
+    """The result of every cell by its digest."""
+    results: dict[str, CellResult] = {}
+    for cell in plan.cells:
+        result = None
+        if cell.kind == "attack":  # the clean pass of its shard comes before it
+            clean = results[plan.cell(cell.model, None, cell.start).digest]
+            result = None if clean.failure is None else without_clean(clean)
+        result = result or store.read(cell)
+        if result is None:
+            raise ValueError(
+                f"Not every cell is finished ({len(results)} of {len(plan.cells)} are known to "
+                "be): run the same command again, then merge"
+            )
+        results[cell.digest] = result
+    return results
 
 
 def _write_attributes(file: h5py.File, plan: Plan, results: Mapping[str, CellResult]) -> None:
@@ -180,7 +210,11 @@ def _write_attributes(file: h5py.File, plan: Plan, results: Mapping[str, CellRes
 
 def _where(plan: Plan, cell: Cell) -> dict[str, object]:
     attack = None if cell.condition is None else plan.condition_names[cell.condition]
-    return {"model": plan.models[cell.model].name, "attack": attack}
+    where: dict[str, object] = {"model": plan.models[cell.model].name, "attack": attack}
+    if cell.corruption is not None:
+        corrupted = plan.corruptions[cell.corruption]
+        where |= {"corruption": corrupted.corruption, "severity": corrupted.severity}
+    return where
 
 
 def _write_scales(file: h5py.File, plan: Plan) -> None:
@@ -189,6 +223,10 @@ def _write_scales(file: h5py.File, plan: Plan) -> None:
     _scale(file, "example", plan.ids)
     _scale(file, "threshold", np.array(plan.thresholds, np.float64))
     _scale(file, "bound", ["low", "high"])
+    if plan.corruptions:
+        _scale(file, "corruption", list(plan.axes.corruptions))
+        _scale(file, "severity", np.array(plan.axes.severities, np.int64))
+        _scale(file, "family", list(plan.axes.families))
 
 
 def _scale(file: h5py.File, name: str, values: Sequence[str] | Array) -> None:
@@ -215,7 +253,7 @@ def _dataset(
     scales = [file[dim] for dim in dims]
     shape = tuple(len(scale) for scale in scales)
     if chunks is None and "example" in dims:
-        long = [dim not in ("model", "attack") for dim in dims]
+        long = [dim not in ("model", "attack", "corruption", "severity") for dim in dims]
         chunks = [min(n, _CHUNK) if far else 1 for n, far in zip(shape, long, strict=True)]
     dataset = file.create_dataset(
         path, shape, dtype="<" + kind, fillvalue=columns.fill(kind), **_storage(shape, chunks)
@@ -229,66 +267,69 @@ def _dataset(
     return dataset
 
 
-def _write_model(file: h5py.File, plan: Plan, results: Mapping[str, CellResult], m: int) -> None:
+def _write_model(
+    file: h5py.File, plan: Plan, m: int, found: ModelColumns, baseline: Baseline | Verdicts | None
+) -> None:
     """Everything but the images of one model: columns, aggregates, timings."""
-    clean = columns.empty_rows(columns.CLEAN, len(plan.ids))
-    attacked = columns.empty_rows(
-        columns.ATTACK, len(plan.conditions) * len(plan.ids), len(plan.thresholds)
-    ).reshape(len(plan.conditions), len(plan.ids))
-    goal = np.full(len(plan.conditions), np.nan)
-    seconds = {"attack": np.zeros(len(goal)), "evaluation": np.zeros(len(goal))}
-    clean_seconds = 0.0
-    for cell in plan.cells:
-        if cell.model != m:
-            continue
-        result = results[cell.digest]
-        rows = slice(cell.start, cell.stop)
-        if cell.condition is None:
-            clean_seconds += result.seconds.get("evaluation", 0.0)
-            if result.rows is not None:
-                clean[rows] = result.rows
-            continue
-        for part, spent in seconds.items():
-            spent[cell.condition] += result.seconds.get(part, 0.0)
-        if result.rows is not None:
-            attacked[cell.condition, rows] = result.rows
-            goal[cell.condition] = _agreed(goal[cell.condition], result.confidence)
-
     for name, kind in columns.CLEAN.items():
-        _dataset(file, f"clean/{name}", ["model", "example"], kind)[m] = clean[name]
+        _dataset(file, f"clean/{name}", ["model", "example"], kind)[m] = found.clean[name]
     for name, kind in columns.ATTACK.items():
         dims = ["model", "attack", "example"]
         dims += ["threshold"] if name == "pixels_over_threshold" else []
-        _dataset(file, f"attacked/{name}", dims, kind)[m] = attacked[name]
-    _dataset(file, "attacked/goal_confidence", ["model", "attack"], "f8")[m] = goal
+        _dataset(file, f"attacked/{name}", dims, kind)[m] = found.attacked[name]
+    goal = _dataset(file, "attacked/goal_confidence", ["model", "attack"], "f8")
+    goal[m] = found.goal_confidence
 
     numbers = aggregate(
-        {name: clean[name] for name in columns.CLEAN},
-        {name: attacked[name] for name in columns.ATTACK},
+        {name: found.clean[name] for name in columns.CLEAN},
+        {name: found.attacked[name] for name in columns.ATTACK},
         plan.seed,
     )
     for name, values in (numbers.by_attack | numbers.worst_case).items():
         dims = ["model"] if name.startswith("worst_case") else ["model", "attack"]
         dims += ["threshold"] if name.startswith("pixels_over_threshold") else []
-        dims += ["bound"] if name.endswith("_interval") else []
-        kind = "i8" if values.dtype.kind == "i" else "f8"
-        _dataset(file, f"aggregates/{name}", dims, kind)[m] = values
+        _write_number(file, name, dims, m, values)
     _dataset(file, "aggregates/robust", ["model", "example"], "u1")[m] = numbers.robust
 
-    for part, spent in seconds.items():
-        _dataset(file, f"timing/{part}_seconds", ["model", "attack"], "f8")[m] = spent
-    _dataset(file, "timing/clean_seconds", ["model"], "f8")[m] = clean_seconds
+    for part in ("attack", "evaluation"):
+        spent = _dataset(file, f"timing/{part}_seconds", ["model", "attack"], "f8")
+        spent[m] = found.seconds[part]
+    _dataset(file, "timing/clean_seconds", ["model"], "f8")[m] = found.seconds["clean"]
+    if plan.corruptions:
+        _write_corrupted(file, plan, m, found, baseline)
 
 
-def _agreed(known: float, found: float) -> float:
-    if np.isnan(known) or np.isnan(found) or known == found:
-        return found if np.isnan(known) else known
-    raise ValueError(f"Shards of one attack ask for different confidences: {known} and {found}")
+def _write_corrupted(
+    file: h5py.File, plan: Plan, m: int, found: ModelColumns, baseline: Baseline | Verdicts | None
+) -> None:
+    """One model's columns, aggregates and timings of corrupted images."""
+    cell = ["model", "corruption", "severity"]
+    for name, kind in columns.CORRUPTED.items():
+        if name != "label":
+            _dataset(file, f"corrupted/{name}", [*cell, "example"], kind)[m] = found.corrupted[name]
+    for name, values in corruption_aggregates(
+        plan.axes, found.verdicts, baseline, plan.seed
+    ).items():
+        _write_number(file, name, ["model", *corruption_dims(name)], m, values)
+    for part in ("corruption", "corrupted_evaluation"):
+        _dataset(file, f"timing/{part}_seconds", cell, "f8")[m] = found.seconds[part]
 
 
-def _write_images(file: h5py.File, plan: Plan, store: CellStore) -> Iterator[None]:
+def _write_number(file: h5py.File, name: str, dims: Sequence[str], m: int, values: Array) -> None:
+    bound = ["bound"] if name.endswith("_interval") else []
+    kind = "i8" if values.dtype.kind == "i" else "f8"
+    _dataset(file, f"aggregates/{name}", [*dims, *bound], kind)[m] = values
+
+
+def _write_images(
+    file: h5py.File, plan: Plan, store: CellStore, results: Mapping[str, CellResult]
+) -> Iterator[None]:
     """Kept images, cell by cell: the originals once, the results by model and attack."""
-    kept = [cell for cell in plan.cells if cell.condition is not None and plan.kept_per_shard]
+    kept = [
+        cell
+        for cell in plan.cells
+        if cell.kind == "attack" and plan.kept_per_shard and results[cell.digest].failure is None
+    ]
     found = {cell.digest: there for cell in kept if (there := store.kept_rows(cell)) is not None}
     if not found:
         return

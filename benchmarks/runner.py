@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
-from benchmarks.cells import CellResult
-from benchmarks.measuring import attack_cell, clean_cell
+from benchmarks.cells import CellResult, without_clean
+from benchmarks.measuring import attack_cell, clean_cell, corrupted_images, corruption_cell
 from benchmarks.planning import Cell, Plan
 from benchmarks.record import CellStore
 from benchmarks.suite import Shard
@@ -22,11 +22,11 @@ class CellOutcome:
     """A cell that is dealt with.
 
     Attributes:
-        cell: which one; ``cell.condition`` is None for a clean pass.
+        cell: which one; ``cell.kind`` says of what kind.
         status: ``done`` (computed now), ``cached`` (was finished before) or ``failed``.
         result: its content; ``result.failure`` is the reason of a failed one.
         seconds: what it took now, loading and storing included.
-        position: 1 for the first of the plan's cells, up to ``total``.
+        position: 1 for the first cell that is dealt with, up to ``total``.
         total: how many cells the plan has.
         error: the exception behind a failure, for a traceback.
     """
@@ -43,71 +43,118 @@ class CellOutcome:
 def run(plan: Plan, store: CellStore) -> Iterator[CellOutcome]:
     """Do what is left of a plan, yielding each cell once it is stored.
 
+    Shard by shard: the clean pass of every model, then each attack and each corruption with the
+    models inside, so that images are corrupted once for all of them.
+
     A cell that fails is stored with its reason and does not stop the others; the next run tries it
-    again. Stopping at any moment (an exception from the caller, Ctrl-C, a kill) loses at most the
-    cell in work. Between two yields nothing is held open and no model is left changed. Models and
-    shards are loaded only where a cell needs them, one model at a time.
+    again. An attack whose clean pass fails is left in the store as it was. Stopping at any moment
+    (an exception from the caller, Ctrl-C, a kill) loses at most the cell in work. Between two
+    yields nothing is held open and no model is left changed. Models, shards and corrupted images
+    are loaded or made only where a cell needs them; models are kept.
 
     Raises:
         OSError: if a cell cannot be stored (disk full, no permission); finished cells survive.
     """
     store.prepare()
-    model: Callable[[], nn.Module] | None = None
-    current = -1
-    shard: Callable[[], Shard] = partial(_shard, plan, plan.cells[0])
-    clean = CellResult()
-    for position, cell in enumerate(plan.cells, start=1):
-        began = time.perf_counter()
-        if model is None or cell.model != current:
-            current, model = cell.model, _once(plan.models[cell.model].get)
-        if cell.condition is None:
-            shard = _once(partial(_shard, plan, cell))
-        result = store.read(cell)
-        status, error = "cached", None
-        if result is None or result.failure is not None or not _agrees(cell, result, clean):
-            result, error = _computed(plan, cell, model, shard, clean)
-            store.write(cell, result)
-            status = "done" if result.failure is None else "failed"
-        if cell.condition is None:
-            clean = result
-        seconds = time.perf_counter() - began
-        yield CellOutcome(cell, status, result, seconds, position, len(plan.cells), error)
+    models = [_once(entry.get) for entry in plan.models]
+    position = 0
+    for start, stop in plan.shards:
+        shard = _once(partial(_shard, plan, start, stop))
+        clean: dict[int, CellResult] = {}
+        for condition, corruption in _conditions(plan):
+            images = _once(partial(_images, plan, corruption, shard, slice(start, stop)))
+            for m, model in enumerate(models):
+                began = time.perf_counter()
+                cell = plan.cell(m, condition, start, corruption)
+                work = _Work(plan, cell, model, shard, images, clean.get(m))
+                result, status, error = _done(work, store)
+                if cell.kind == "clean":
+                    clean[m] = result
+                position += 1
+                seconds = time.perf_counter() - began
+                yield CellOutcome(cell, status, result, seconds, position, len(plan.cells), error)
 
 
-def _computed(
-    plan: Plan,
-    cell: Cell,
-    model: Callable[[], nn.Module],
-    shard: Callable[[], Shard],
-    clean: CellResult,
-) -> tuple[CellResult, Exception | None]:
-    if cell.condition is not None and clean.failure is not None:
-        return CellResult(failure=f"the clean pass failed: {clean.failure}"), None
+@dataclass(frozen=True)
+class _Work:
+    """A cell and what it may need, each loaded when asked for."""
+
+    plan: Plan
+    cell: Cell
+    model: Callable[[], nn.Module]
+    shard: Callable[[], Shard]
+    images: Callable[[], Tensor]
+    clean: CellResult | None
+
+
+def _conditions(plan: Plan) -> Iterator[tuple[int | None, int | None]]:
+    """What happens to a shard, in order: (condition, corruption)."""
+    if plan.clean:
+        yield None, None
+    yield from ((c, None) for c in range(len(plan.conditions)))
+    yield from ((None, c) for c in range(len(plan.corruptions)))
+
+
+def _done(work: _Work, store: CellStore) -> tuple[CellResult, str, Exception | None]:
+    """The cell's result, read back or computed and stored, and its status."""
+    if work.cell.kind == "attack" and work.clean is not None and work.clean.failure is not None:
+        # Nothing is stored: an attack that was finished before holds again once the pass does.
+        return without_clean(work.clean), "failed", None
+    result = store.read(work.cell)
+    if result is not None and result.failure is None and _agrees(work.cell, result, work.clean):
+        return result, "cached", None
+    result, error = _computed(work)
+    store.write(work.cell, result)
+    return result, "done" if result.failure is None else "failed", error
+
+
+def _computed(work: _Work) -> tuple[CellResult, Exception | None]:
+    plan, cell = work.plan, work.cell
     try:
-        if cell.condition is None:
-            return clean_cell(plan, model(), shard()), None
-        return attack_cell(plan, cell, model(), shard(), clean), None
+        if cell.kind == "clean":
+            return clean_cell(plan, work.model(), work.shard()), None
+        if work.clean is not None and cell.kind == "attack":
+            return attack_cell(plan, cell, work.model(), work.shard(), work.clean), None
+        return _corrupted(work), None
     except Exception as error:  # noqa: BLE001 -- models and attacks are other people's code:
         # whatever one of them raises is the failure of this cell, not of the run.
         return CellResult(failure=_reason(error)), error
 
 
-def _agrees(cell: Cell, result: CellResult, clean: CellResult) -> bool:
+def _corrupted(work: _Work) -> CellResult:
+    model, shard = work.model(), work.shard()
+    began = time.perf_counter()
+    images = work.images()
+    spent = time.perf_counter() - began  # next to nothing for every model but the first
+    result = corruption_cell(work.plan, model, shard, images)
+    return replace(result, seconds={"corruption": spent, **result.seconds})
+
+
+def _images(plan: Plan, corruption: int | None, shard: Callable[[], Shard], rows: slice) -> Tensor:
+    """What every model meets: a shard's images, corrupted or as they are."""
+    if corruption is None:
+        return shard().images
+    return corrupted_images(plan, plan.corruptions[corruption], shard(), rows)
+
+
+def _agrees(cell: Cell, result: CellResult, clean: CellResult | None) -> bool:
     """Whether a stored attack was made from this clean pass (it may have been made anew since)."""
-    if cell.condition is None:
+    if cell.kind != "attack":
         return True
-    if result.rows is None or clean.rows is None or len(result.rows) != len(clean.rows):
+    if result.rows is None or clean is None or clean.rows is None:
+        return False
+    if len(result.rows) != len(clean.rows):
         return False
     # Attacked images were right; the others stand with what the clean pass had said of them.
     right = (result.rows["attacked"] == 1) | (result.rows["misclassified"] == 0)
     return bool((right == (clean.rows["right"] == 1)).all())
 
 
-def _shard(plan: Plan, cell: Cell) -> Shard:
-    shard = plan.examples.shard(cell.start, cell.stop)
-    if shard.ids.tolist() != plan.ids[cell.start : cell.stop].tolist():
+def _shard(plan: Plan, start: int, stop: int) -> Shard:
+    shard = plan.examples.shard(start, stop)
+    if shard.ids.tolist() != plan.ids[start:stop].tolist():
         raise ValueError("the images are not those the run was planned with: the data have changed")
-    return shard
+    return replace(shard, images=shard.images.to(plan.device))
 
 
 def _reason(error: Exception) -> str:
