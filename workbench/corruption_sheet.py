@@ -25,8 +25,6 @@ def draw_sheet(request: Request, path: Path, console: Console) -> None:
         UsageError: there is no such image, or it is too small.
         OSError: the picture cannot be written.
     """
-    from workbench.contact_sheet import save_sheet
-
     names = parse_corruptions(request.corruptions)
     severities = parse_severities(request.severities)
     if path.suffix.lower() != ".png":
@@ -43,6 +41,8 @@ def draw_sheet(request: Request, path: Path, console: Console) -> None:
         jpeg85=request.jpeg_85,
         device=resolve_device(request.device, request.threads),
     )
+    from workbench.contact_sheet import save_sheet  # matplotlib is slow to load
+
     image, ids = data.images(slice(0, 1)), data.ids(slice(0, 1))
     sheet: dict[str, list[Tensor]] = {name: [] for name in names}
     with console.progress(len(recipes), unit="images", description="corrupting") as progress:

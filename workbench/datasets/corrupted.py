@@ -104,7 +104,7 @@ class CorruptedSet:
             return self._files(name, severity, called)
         rows, source = self.rows(name, severity)
         labels = self.labels(name)
-        names, notices = self._class_names(labels, source.shape[1:])
+        names, notices = self._class_names(name, labels, source.shape[1:])
         return Labelled(
             StoredRows(source, rows), labels[rows % len(labels)], names, notices, name=called
         )
@@ -166,8 +166,10 @@ class CorruptedSet:
         return checked_labels(np.asarray(found), str(path))
 
     def _class_names(
-        self, labels: NDArray[np.int64], shape: tuple[int, ...]
+        self, name: str, labels: NDArray[np.int64], shape: tuple[int, ...]
     ) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+        if self.layout == "hdf5":
+            return _image_set(self.parts[name]).class_names, ()
         if self.written:
             names = self.written.get("class_names")
             return (tuple(names) if names else None), ()
