@@ -41,16 +41,16 @@ def image_seeds(seed: int, ids: Tensor) -> Tensor:
     """One seed per image, int64 (N,), from the seed of a run and the images' ids, int64 (N,)."""
     zeros = torch.zeros_like(ids)
     key = torch.full_like(ids, _signed(seed))
-    words = philox((ids & _MASK, _high(ids), zeros, zeros), (key & _MASK, _high(key)))
-    return words[0] | (words[1] << 32)
+    low, high, _, _ = philox((ids & _MASK, _high(ids), zeros, zeros), (key & _MASK, _high(key)))
+    return low | (high << 32)
 
 
 def derived_seeds(seeds: Tensor, *, stream: int, step: int | Tensor) -> Tensor:
     """Other seeds, int64 (N,), for a purpose and a step of their own: 0 <= step < 2³²."""
     zeros = torch.zeros_like(seeds)
     counter = (zeros, zeros + step, zeros + int(stream), zeros)
-    words = philox(counter, (seeds & _MASK, _high(seeds)))
-    return words[0] | (words[1] << 32)
+    low, high, _, _ = philox(counter, (seeds & _MASK, _high(seeds)))
+    return low | (high << 32)
 
 
 def uniform(seeds: Tensor, shape: Sequence[int], *, stream: int, step: int | Tensor = 0) -> Tensor:
@@ -62,8 +62,8 @@ def uniform(seeds: Tensor, shape: Sequence[int], *, stream: int, step: int | Ten
         stream: what the draw is for, a `Stream`.
         step: a number, or int64 (N,), that tells repeated draws apart.
     """
-    words_ = words(seeds, shape, stream=stream, step=step).bitwise_right_shift_(8)
-    return words_.to(torch.float32).mul_(2.0**-24).add_(0.5)
+    grid = words(seeds, shape, stream=stream, step=step).bitwise_right_shift_(8)
+    return grid.to(torch.float32).mul_(2.0**-24).add_(0.5)
 
 
 def normal(seeds: Tensor, shape: Sequence[int], *, stream: int, step: int | Tensor = 0) -> Tensor:
@@ -86,8 +86,8 @@ def normal(seeds: Tensor, shape: Sequence[int], *, stream: int, step: int | Tens
 
 def signs(seeds: Tensor, shape: Sequence[int], *, stream: int, step: int | Tensor = 0) -> Tensor:
     """Fair signs, -1 or 1, float32 (N, *shape)."""
-    words_ = words(seeds, shape, stream=stream, step=step)
-    return words_.bitwise_right_shift_(31).bitwise_or_(1).to(torch.float32)
+    drawn = words(seeds, shape, stream=stream, step=step)
+    return drawn.bitwise_right_shift_(31).bitwise_or_(1).to(torch.float32)
 
 
 def integers(seeds: Tensor, high: int, *, stream: int, step: int | Tensor = 0) -> Tensor:
