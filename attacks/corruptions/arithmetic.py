@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor
 
+ALLOWANCE = 2.0**-14
+"""Levels to add to blurred float32 before truncation, just above its error: 200 stays 200."""
+
 
 def unit(pixels: Tensor, dtype: torch.dtype) -> Tensor:
     """8-bit pixels as values in [0, 1]."""
