@@ -35,45 +35,48 @@ def canny(levels: Tensor, low: int = 50, high: int = 150) -> Tensor:
     slope = around[2:] - around[:-2]
     down = slope[:, :-2] + slope[:, 2:]
     down.add_(slope[:, 1:-1], alpha=2)
-    opposite = (across ^ down) < 0
-    across.abs_()
-    down.abs_()
-    strength = _in_zeros(across + down)
+    opposite = (across ^ down) >> 15  # masks: -1 is all ones, 0 none
+    wide, tall = across.abs_(), down.abs_()
+    strength = _in_zeros(wide + tall)
     height, width = levels.shape[:2]
-    middle = strength[1:-1, 1:-1]
 
     def beside(y: int, x: int) -> Tensor:
         return strength[1 + y : 1 + y + height, 1 + x : 1 + x + width]
 
-    slanted = torch.where(
-        opposite,
-        torch.maximum(beside(-1, 1), beside(1, -1)),
-        torch.maximum(beside(-1, -1), beside(1, 1)),
-    )
     # Of two neighbours that are as strong, the upper and the left one is the edge.
-    upright = torch.maximum(beside(-1, 0), beside(1, 0).sub(1))
-    level = torch.maximum(beside(0, -1), beside(0, 1).sub(1))
-    wide, tall = across.to(torch.int32), down.to(torch.int32) << 15
-    flat = wide * 13573  # tan 22.5°, times 2¹⁵; twice that and 2¹⁶ is the tangent of 67.5°
-    steep = flat + (wide << 16)
-    rival = torch.where(tall < flat, level, torch.where(tall > steep, upright, slanted))
-    ridge = middle > rival
-    return _connected(ridge & (middle > high), ridge & (middle > low))
+    level = torch.maximum(beside(0, -1), beside(0, 1) - 1)
+    upright = torch.maximum(beside(-1, 0), beside(1, 0) - 1)
+    falling = torch.maximum(beside(-1, -1), beside(1, 1))
+    rising = torch.maximum(beside(-1, 1), beside(1, -1))
+    # tan 22.5° is 13573 / 2¹⁵, and tan 67.5° is 2 more.
+    flattest = (wide.to(torch.int32).mul_(13573) >> 15).to(torch.int16)
+    flat = (tall - flattest).sub_(1) >> 15
+    steep = wide.mul_(2).add_(flattest).sub_(tall) >> 15
+    rival = _chosen(flat, level, _chosen(steep, upright, _chosen(opposite, rising, falling)))
+    middle = beside(0, 0)
+    ridge = rival.sub_(middle) >> 15
+    seeds, ground = ((ridge & (limit - middle >> 15)).to(torch.bool) for limit in (high, low))
+    return _connected(seeds, ground)
+
+
+def _chosen(mask: Tensor, yes: Tensor, no: Tensor) -> Tensor:
+    """What ``torch.where`` does, which is slow for 16 bits. Overwrites ``yes``."""
+    return yes.bitwise_xor_(no).bitwise_and_(mask).bitwise_xor_(no)
 
 
 def _connected(seeds: Tensor, ground: Tensor) -> Tensor:
     """What of the ground hangs together with a seed, over sides and corners: bool (H, W, N)."""
-    found = _in_zeros(seeds)
-    inside = found[1:-1, 1:-1]
+    found = seeds
     while True:
-        rows = found[:-2] | found[1:-1]
-        rows |= found[2:]
+        around = _in_zeros(found)
+        rows = around[:-2] | around[1:-1]
+        rows |= around[2:]
         grown = rows[:, :-2] | rows[:, 1:-1]
         grown |= rows[:, 2:]
         grown &= ground
-        if torch.equal(grown, inside):
-            return grown
-        inside.copy_(grown)
+        if torch.equal(grown, found):
+            return found
+        found = grown
 
 
 _SIDE, _CORNER, _KNIGHT = 1.0, 1.4, 2.1969
@@ -103,12 +106,12 @@ def chamfer(edges: Tensor) -> Tensor:
         float32 (H, W, N), in pixels, at most 20.
     """
     height, width, count = edges.shape
-    framed_shape = (height + 2 * _MARGIN, width + 2 * _MARGIN, count)
-    old = torch.full(framed_shape, _AWAY, dtype=torch.int32, device=edges.device)
+    around = height + 2 * _MARGIN, width + 2 * _MARGIN, count
+    old = torch.full(around, _AWAY, dtype=torch.int32, device=edges.device)
     new = old.clone()
-    rows, columns = slice(_MARGIN, _MARGIN + height), slice(_MARGIN, _MARGIN + width)
-    inside = old[rows, columns]
-    inside.fill_(FARTHEST * _UNIT).masked_fill_(edges, 0)
+    within = slice(_MARGIN, _MARGIN + height), slice(_MARGIN, _MARGIN + width)
+    inside, next_inside = old[within], new[within]
+    inside.copy_(edges).sub_(1).mul_(-FARTHEST * _UNIT)
     for moves, axis in ((_BY_ROW, 0), (_BY_COLUMN, 1)):
         places = torch.arange(edges.shape[axis], dtype=torch.int32, device=edges.device)
         places = places.reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
@@ -116,17 +119,15 @@ def chamfer(edges: Tensor) -> Tensor:
         for sign, ((down, right), pixels) in product((1, -1), moves):
             # Along a slope that falls by the length of a move, a move costs nothing.
             length = round(pixels * _UNIT)
-            inside = old[rows, columns]
             inside += places * (tilt - sign * length)
             tilt = sign * length
             for stride in _strides(FARTHEST * _UNIT // length):
-                y, x = stride * sign * down, stride * sign * right
-                carried = old[_MARGIN - y : _MARGIN - y + height, _MARGIN - x : _MARGIN - x + width]
-                torch.minimum(old[rows, columns], carried, out=new[rows, columns])
-                old, new = new, old
-        old[rows, columns] += places * tilt
-    whole = old[rows, columns] >> _COARSE
-    return _lengths(edges.device).index_select(0, whole.flatten()).reshape(edges.shape)
+                top, left = _MARGIN - stride * sign * down, _MARGIN - stride * sign * right
+                carried = old[top : top + height, left : left + width]
+                torch.minimum(inside, carried, out=next_inside)
+                old, new, inside, next_inside = new, old, next_inside, inside
+        inside += places * tilt
+    return _lengths(edges.device).index_select(0, (inside >> _COARSE).flatten()).view(edges.shape)
 
 
 def _strides(moves: int) -> list[int]:

@@ -17,7 +17,7 @@ from attacks.corruptions.noise import Normals, draw_normals
 from attacks.corruptions.spatter import Mud, Water, draw_spatter, spatter
 
 _ALLOWANCE = 2.0**-14
-"""Levels that float32 adds before it truncates, just above its rounding: 200 is not to become 199."""
+"""Levels that float32 adds before it truncates, just above its rounding: 200 stays 200."""
 
 
 class Saturation(NamedTuple):
