@@ -174,7 +174,12 @@ def _crops(sheets: _Sheets, draws: FrostDraws, height: int, width: int) -> Tenso
     number = (draws.texture * len(sheets.heights)) >> 32
     top = (draws.top * (sheets.heights[number] - height)) >> 32
     left = (draws.left * (sheets.widths[number] - width)) >> 32
-    return sheets.pixels.unfold(2, height, 1).unfold(3, width, 1)[number, :, top, left]
+    if not top.is_cpu:  # one launch for all images, and no waiting for the device
+        return sheets.pixels.unfold(2, height, 1).unfold(3, width, 1)[number, :, top, left]
+    places = zip(number.tolist(), top.tolist(), left.tolist(), strict=True)
+    return torch.stack(
+        [sheets.pixels[each, :, y : y + height, x : x + width] for each, y, x in places]
+    )
 
 
 def _draw_frost(seeds: Tensor, shape: Shape, strength: Frost) -> FrostDraws:
@@ -225,30 +230,44 @@ def plasma(swirls: Tensor, side: int, decay: float) -> Tensor:
         (N, side, side), of the dtype of ``swirls``.
     """
     count = len(swirls)
-    swirls = swirls * 2 - 1
+    steps = (swirls * 2 - 1).mul_(_amplitudes(side, decay, swirls.dtype, swirls.device))
     corners = swirls.new_zeros(count, 1, 1)
-    amplitude = 100.0
     start, size = 0, 1
     while size < side:
-        # The published displacement is the amplitude times a draw up to the amplitude.
-        steps = swirls[:, start : start + 3 * size**2].unflatten(1, (3, size, size))
-        steps = steps * amplitude**2
+        octave = steps[:, start : start + 3 * size**2].view(count, 3, size, size)
+        aside, right, below = octave.unbind(1)
+        across = torch.cat((corners, corners[:, :, :1]), 2)
+        around = torch.cat((across, across[:, :1]), 1)
+        down = around[:, :-1] + around[:, 1:]
+        # A quarter is exact, so that it does not matter whether the sum is fused with it.
+        centres = torch.add(aside, down[:, :, :-1] + down[:, :, 1:], alpha=0.25)
+        above = torch.cat((centres[:, -1:], centres), 1)
+        before = torch.cat((centres[:, :, -1:], centres), 2)
         finer = swirls.new_empty(count, size, 2, size, 2)
-        finer[:, :, 0, :, 0] = corners
-        down = corners + corners.roll(-1, 1)
-        centres = (down + down.roll(-1, 2)).div_(4).add_(steps[:, 0])
-        finer[:, :, 1, :, 1] = centres
-        below = down.add_(centres).add_(centres.roll(1, 2)).div_(4)
-        torch.add(below, steps[:, 2], out=finer[:, :, 1, :, 0])
-        right = (corners + corners.roll(-1, 2)).add_(centres).add_(centres.roll(1, 1)).div_(4)
-        torch.add(right, steps[:, 1], out=finer[:, :, 0, :, 1])
+        upper, lower = finer.unbind(2)
+        upper[..., 0] = corners
+        lower[..., 1] = centres
+        edge = (above[:, :-1] + above[:, 1:]).add_(across[:, :, :-1]).add_(across[:, :, 1:])
+        torch.add(right, edge, alpha=0.25, out=upper[..., 1])
+        edge = (before[:, :, :-1] + before[:, :, 1:]).add_(down[:, :, :-1])
+        torch.add(below, edge, alpha=0.25, out=lower[..., 0])
         start += 3 * size**2
         size *= 2
-        corners = finer.reshape(count, size, size)
-        amplitude /= decay
-    lowest, highest = torch.aminmax(corners.flatten(1), dim=1)
-    corners -= lowest[:, None, None]
-    return corners.div_((highest - lowest)[:, None, None])
+        corners = finer.view(count, size, size)
+    lowest = corners.amin(dim=(1, 2), keepdim=True)
+    highest = corners.amax(dim=(1, 2), keepdim=True)
+    return corners.sub_(lowest).div_(highest - lowest)
+
+
+@lru_cache(maxsize=32)
+def _amplitudes(side: int, decay: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """How much each of the draws displaces, (side² - 1,): the published amplitude is a square."""
+    octaves = range(side.bit_length() - 1)
+    parts = [
+        torch.full((3 * 4**octave,), (100 / decay**octave) ** 2, dtype=torch.float64)
+        for octave in octaves
+    ]
+    return torch.cat(parts).to(device, dtype)
 
 
 def _brightness(pixels: Tensor, strength: float, draws: None, dtype: torch.dtype) -> Tensor:
