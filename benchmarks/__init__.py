@@ -1,19 +1,27 @@
-"""Measuring: models × attacks on images, with records and numbers one can defend.
+"""Measuring: models × attacks and corruptions, with records and numbers one can defend.
 
 `plan` lays out the cells, `run` computes and stores them one by one, `merge` puts them into a
-record, `read_record`, `results` and `worst_case` give its numbers, `verify` checks its claims.
+record, `read_record`, `results`, `worst_case` and `corruption_results` give its numbers, `verify`
+checks its claims.
 """
 
 from benchmarks.cells import CellResult, KeptImages
 from benchmarks.planning import Cell, Plan, plan
 from benchmarks.reading import Record, read_record, same_data
 from benchmarks.record import CellStore, merge
-from benchmarks.results import DENOMINATORS, results, worst_case
+from benchmarks.results import (
+    CORRUPTION_DENOMINATORS,
+    DENOMINATORS,
+    corruption_results,
+    results,
+    worst_case,
+)
 from benchmarks.runner import CellOutcome, run
 from benchmarks.suite import Condition, Corrupted, Examples, ModelEntry, Shard
 from benchmarks.verify import Finding, verify
 
 __all__ = [
+    "CORRUPTION_DENOMINATORS",
     "DENOMINATORS",
     "Cell",
     "CellOutcome",
@@ -28,6 +36,7 @@ __all__ = [
     "Plan",
     "Record",
     "Shard",
+    "corruption_results",
     "merge",
     "plan",
     "read_record",

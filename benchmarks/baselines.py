@@ -115,7 +115,7 @@ def baseline_of(config: Mapping[str, Any]) -> Baseline | str | None:
             described["name"],
             described["source"],
             float(described["clean_error"]),
-            {name: [float(each) for each in at] for name, at in described["errors"].items()},
+            {name: tuple(map(float, at)) for name, at in described["errors"].items()},
             {name: float(mean) for name, mean in described["mean_errors"].items()},
         )
     except (TypeError, KeyError, AttributeError, ValueError) as error:

@@ -6,13 +6,14 @@ where errors are divided by those of another model of the record, of that one. I
 from resampling those images, all cells and both models together.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import metrics
-from benchmarks.baselines import Baseline
+from benchmarks.baselines import Baseline, baseline_of
 from benchmarks.columns import Array
 from benchmarks.corruption_axes import CorruptionAxes
 from benchmarks.intervals import bootstrap_statistics, wilson
@@ -56,6 +57,27 @@ NUMBERS = {
 
 _RATES = ("clean_error", "cell_error")
 _OVER_CELLS = {name: over for name, over in NUMBERS.items() if name not in _RATES}
+
+
+def baseline_errors(
+    config: Mapping[str, Any], models: Sequence[str], verdicts: Callable[[int], Verdicts]
+) -> Baseline | Verdicts | None:
+    """What a run's errors are divided by: published errors, or the verdicts of one of its models.
+
+    Args:
+        config: the run's configuration.
+        models: the names of its models.
+        verdicts: gives those of a model by its number.
+
+    Raises:
+        ValueError: if the configuration names no such model.
+    """
+    baseline = baseline_of(config)
+    if not isinstance(baseline, str):
+        return baseline
+    if baseline not in models:
+        raise ValueError(f"The baseline, {baseline}, is none of the models")
+    return verdicts(models.index(baseline))
 
 
 def corruption_aggregates(

@@ -159,6 +159,8 @@ def _bca(deviations: NDArray[np.float64], acceleration: float) -> tuple[float, f
     deviations = deviations[np.isfinite(deviations)]
     if not len(deviations) or not np.ptp(deviations):
         return 0.0, 0.0  # all values are equal: every resample has the same mean
+    if not np.isfinite(acceleration):
+        return float("nan"), float("nan")  # without some example the number is none
     # Ties count half, so that a symmetric distribution is not corrected for a bias it lacks.
     below = (np.sum(deviations < 0) + 0.5 * np.sum(deviations == 0)) / len(deviations)
     normal = NormalDist()

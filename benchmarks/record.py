@@ -13,10 +13,15 @@ from numpy.typing import NDArray
 from attacks.attacked import Caution
 from benchmarks import columns, durable
 from benchmarks.aggregates import aggregate
-from benchmarks.baselines import Baseline, baseline_of
+from benchmarks.baselines import Baseline
 from benchmarks.cells import CellResult, KeptImages, without_clean
 from benchmarks.columns import Array
-from benchmarks.corruption_aggregates import Verdicts, corruption_aggregates, corruption_dims
+from benchmarks.corruption_aggregates import (
+    Verdicts,
+    baseline_errors,
+    corruption_aggregates,
+    corruption_dims,
+)
 from benchmarks.gathering import ModelColumns, gather
 from benchmarks.identity import canonical_json
 from benchmarks.planning import FORMAT, FORMAT_VERSION, Cell, Plan
@@ -138,13 +143,8 @@ def merge(plan: Plan, store: CellStore, path: Path) -> None:
         OSError: if the record cannot be written; an earlier one at ``path`` stays as it was.
     """
     results = _results(plan, store)
-    baseline = baseline_of(plan.config)
-    measured: Baseline | Verdicts | None = None
-    if isinstance(baseline, str):
-        names = [model.name for model in plan.models]
-        measured = gather(plan, results, names.index(baseline)).verdicts
-    else:
-        measured = baseline
+    names = [model.name for model in plan.models]
+    baseline = baseline_errors(plan.config, names, lambda m: gather(plan, results, m).verdicts)
     with (
         durable.replacing(path) as temporary,
         durable.sink(temporary) as target,
@@ -153,7 +153,7 @@ def merge(plan: Plan, store: CellStore, path: Path) -> None:
         _write_attributes(file, plan, results)
         _write_scales(file, plan)
         for m in range(len(plan.models)):
-            _write_model(file, plan, m, gather(plan, results, m), measured)
+            _write_model(file, plan, m, gather(plan, results, m), baseline)
             target.check()
         for _ in _write_images(file, plan, store, results):
             target.check()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from attacks.attacked import Ended
 from attacks.objectives import Goal
 from benchmarks import columns, durable, metrics
 from benchmarks.aggregates import aggregate
+from benchmarks.baselines import BASELINES, Baseline, baseline_of
 from benchmarks.cells import KeptImages
+from benchmarks.corruption_aggregates import Verdicts, baseline_errors, corruption_aggregates
 from benchmarks.evaluation import float32_logits
 from benchmarks.measuring import measures
 from benchmarks.reading import Record, read_record
@@ -66,6 +69,7 @@ def verify(path: Path, get_model: GetModel, *, batch_size: int | None = None) ->
     """
     record = read_record(path)
     findings = [_checksum(Path(path)), *_aggregates(record), *_consistency(record)]
+    findings += _corruptions(record)
     described = record.config["models"]
     if not isinstance(described, list) or len(described) != len(record.models):
         raise ValueError(f"{path} is damaged: its configuration describes other models")
@@ -85,6 +89,8 @@ def _checksum(path: Path) -> Finding:
 def _aggregates(record: Record) -> list[Finding]:
     """Whether each stored aggregate is what the per-image columns come to."""
     wrong: list[str] = []
+    verdicts = partial(_verdicts, record)
+    baseline = baseline_errors(record.config, record.models, verdicts)
     for m in range(len(record.models)):
         numbers = aggregate(
             {name: record.clean[name][m] for name in columns.CLEAN},
@@ -92,6 +98,8 @@ def _aggregates(record: Record) -> list[Finding]:
             record.seed,
         )
         expected = numbers.by_attack | numbers.worst_case | {"robust": numbers.robust}
+        if record.corrupted:
+            expected |= corruption_aggregates(record.axes, verdicts(m), baseline, record.seed)
         for name, values in expected.items():
             stored = record.aggregates.get(name)
             if stored is None or not np.allclose(
@@ -102,6 +110,10 @@ def _aggregates(record: Record) -> list[Finding]:
     if wrong:
         return [Finding(claim, FAILS, f"differ: {', '.join(wrong)}")]
     return [Finding(claim, HOLDS, f"{len(record.aggregates)} tables computed anew")]
+
+
+def _verdicts(record: Record, m: int) -> Verdicts:
+    return Verdicts(record.clean["right"][m], record.corrupted["right"][m])
 
 
 def _consistency(record: Record) -> list[Finding]:
@@ -129,11 +141,54 @@ def _consistency(record: Record) -> list[Finding]:
         "counts are counts and ends are known": ~given
         | (passes & (found["l0"] >= 0) & (found["ended"] <= max(Ended))),
     }
+    if record.corrupted:
+        rules |= _corruption_rules(record)
     return [
         Finding(claim, HOLDS, f"on all {holds.size} entries")
         if holds.all()
         else Finding(claim, FAILS, f"not on {int((~holds).sum())} of {holds.size} entries")
         for claim, holds in rules.items()
+    ]
+
+
+def _corruption_rules(record: Record) -> dict[str, NDArray[np.bool_]]:
+    found = record.corrupted
+    finished = found["right"] != 255
+    labels = record.clean["label"][:, None, None]
+    known = (found["prediction"] >= 0) & (found["confidence"] > 0) & (found["confidence"] <= 1)
+    none = (found["prediction"] == -1) & np.isnan(found["confidence"])
+    return {
+        "right on a corrupted image means that the prediction is the label": ~finished
+        | ((found["prediction"] == labels) == found["right"]),
+        "what finished of the corrupted images is there, and nothing else": np.where(
+            finished, known, none
+        ),
+    }
+
+
+def _corruptions(record: Record) -> list[Finding]:
+    """What can be said of corrupted images, which a record does not hold."""
+    if not record.corrupted:
+        return []
+    axes, listed = record.axes, record.config["corruptions"]
+    pairs = {(name, severity) for name in axes.corruptions for severity in axes.severities}
+    listed = listed if isinstance(listed, list) else []
+    entries = [each for each in listed if isinstance(each, Mapping)]
+    same = pairs == {(each.get("corruption"), each.get("severity")) for each in entries}
+    detail = f"{len(axes.corruptions)} corruptions at {len(axes.severities)} severities"
+    findings = [
+        Finding("the corruptions are those of the configuration", HOLDS if same else FAILS, detail)
+    ]
+    baseline = baseline_of(record.config)
+    if isinstance(baseline, Baseline):
+        claim = f"the errors of {baseline.name}, the baseline, are those published"
+        published = BASELINES.get(baseline.name)
+        verdict = UNCHECKED if published is None else HOLDS if published == baseline else FAILS
+        findings.append(Finding(claim, verdict, baseline.source))
+    unkept = "corrupted images are not kept; the same command, run anew, classifies them again"
+    return findings + [
+        Finding("the predictions on corrupted images", UNCHECKED, unkept, model)
+        for model in record.models
     ]
 
 

@@ -1,15 +1,17 @@
 """Small oracle models, attacks and data for the tests of measuring."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from attacks import Attacked, Caution, Ended, Goal
 from attacks.draws import uniform
-from benchmarks import CellStore, Condition, ModelEntry, Plan, Shard, merge, plan, run
+from benchmarks import CellStore, Condition, ModelEntry, Plan, Shard, durable, merge, plan, run
 
 CLASSES = 4
 
@@ -138,3 +140,18 @@ def run_one(tmp_path, attack, *, model=None, data=None, target=None, **settings)
     )
     store = CellStore(tmp_path)
     return planned, store, list(run(planned, store))
+
+
+def forged(path, folder, change):
+    """A copy in which something was changed, and its checksum put right."""
+    copy = folder / "record.h5"
+    copy.write_bytes(path.read_bytes())
+    with h5py.File(copy, "r+") as file:
+        change(file)
+    digest = hashlib.sha256(copy.read_bytes()).hexdigest()
+    durable.checksum_path(copy).write_text(f"{digest}  record.h5\n")
+    return copy
+
+
+def failing(findings):
+    return {finding.claim for finding in findings if finding.verdict == "fails"}

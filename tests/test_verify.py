@@ -1,10 +1,18 @@
-import hashlib
 import json
 
-import h5py
 import pytest
 import torch
-from measuring_case import Brightest, entry, examples, finished, outcome, small_plan, swap
+from measuring_case import (
+    Brightest,
+    entry,
+    examples,
+    failing,
+    finished,
+    forged,
+    outcome,
+    small_plan,
+    swap,
+)
 from torch import nn
 
 from attacks import Goal
@@ -21,21 +29,6 @@ def get_model(description):
 @pytest.fixture(scope="module")
 def record(tmp_path_factory):
     return finished(tmp_path_factory.mktemp("whole"), small_plan(keep_images=True))[2]
-
-
-def forged(path, folder, change):
-    """A copy in which something was changed, and its checksum put right."""
-    copy = folder / "record.h5"
-    copy.write_bytes(path.read_bytes())
-    with h5py.File(copy, "r+") as file:
-        change(file)
-    digest = hashlib.sha256(copy.read_bytes()).hexdigest()
-    durable.checksum_path(copy).write_text(f"{digest}  record.h5\n")
-    return copy
-
-
-def failing(findings):
-    return {finding.claim for finding in findings if finding.verdict == "fails"}
 
 
 def test_an_honest_record_holds_in_every_claim(record):
