@@ -80,7 +80,9 @@ def pixelate(pixels: Tensor, scale: float, _draws: None, _dtype: torch.dtype) ->
     # Sums of few 8-bit numbers: exact in any floating-point format that a device multiplies in.
     small = _means(pixels.float() @ columns.members.T, columns.counts)
     small = _means(rows.members @ small, rows.counts[:, None]).to(torch.uint8)
-    return small.index_select(2, rows.repeats).index_select(3, columns.repeats)
+    # Whole rows are copied faster than single pixels, so columns are repeated as rows.
+    wide = small.mT.contiguous().index_select(2, columns.repeats).mT.contiguous()
+    return wide.index_select(2, rows.repeats)
 
 
 def jpeg_compression(pixels: Tensor, quality: int, _draws: None, _dtype: torch.dtype) -> Tensor:
@@ -162,7 +164,7 @@ def _boxes(side: int, scale: float, device: torch.device) -> _Boxes:
 
 
 def _box(source: int, target: int) -> Tensor:
-    """bool (target, source): which pixels Pillow's BOX filter takes, with equal weights."""
+    """Which pixels Pillow's BOX filter takes, with equal weights: bool (target, source)."""
     # Pillow's operations in Pillow's order: where a pixel is just half in, the last bit decides.
     ratio = source / target
     width = max(ratio, 1.0)

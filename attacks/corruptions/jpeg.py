@@ -53,10 +53,10 @@ _TRANSFORM = (
     (2260, -6436, 9633, -11363, 11363, -9633, 6436, -2260),
 )
 
-# Bits that the four passes shift out: there along rows, columns; back along columns, rows.
+# Bits that the four passes shift out: along rows, along columns; back along columns, along rows.
 _SHIFTS = (11, 15, 11, 18)
 
-# Of 16 bits. Brightness from red, green, blue; and colour differences from them.
+# In units of 2⁻¹⁶, the weights of red, green and blue in brightness and in the colour differences.
 _TO_Y = (19595, 38470, 7471)
 _TO_CB = (-11059, -21709, 32768)
 _TO_CR = (32768, -27439, -5329)
@@ -70,18 +70,24 @@ def jpeg(pixels: Tensor, quality: int) -> Tensor:
     Equal to Pillow's on libjpeg-turbo, ``image.save(file, "JPEG", quality=quality)``.
 
     Args:
-        pixels: uint8 (N, C, H, W): RGB if C is 3, grey if C is 1. Sides of any length; colour
-            images of less than 5 pixels across are smoothed by other rules, which are not here.
+        pixels: uint8 (N, C, H, W): RGB if C is 3, grey if C is 1. Sides of any length.
         quality: 1 to 100.
 
     Returns:
         uint8 of the same shape.
 
+    Raises:
+        ValueError: for another quality.
+
     >>> jpeg(torch.full((1, 3, 20, 20), 100, dtype=torch.uint8), 10).unique()
-    tensor([101], dtype=torch.uint8)
+    tensor([98], dtype=torch.uint8)
     """
     height, width = pixels.shape[2:]
-    luminance, chrominance = _table(_LUMINANCE, quality), _table(_CHROMINANCE, quality)
+    if not 1 <= quality <= 100:
+        raise ValueError(f"A JPEG quality is 1 to 100, not {quality}")
+    luminance, chrominance = (
+        _table(base, quality, pixels.device) for base in (_LUMINANCE, _CHROMINANCE)
+    )
     values = pixels.float()
     if pixels.shape[1] == 1:
         return _coded(values.sub_(128), luminance).add_(128).to(torch.uint8)
@@ -99,7 +105,7 @@ def _luma_and_chroma(values: Tensor) -> tuple[Tensor, Tensor]:
         red, green, blue = (weight / 2**16 for weight in weights)
         torch.mul(values[:, 0], red, out=plane)
         plane.add_(values[:, 1], alpha=green).add_(values[:, 2], alpha=blue)
-    # A colour difference of 127.5, which only pure red and pure blue have, stays below 128.
+    # Ties of colour go down, so that the 127.5 of pure red and pure blue stays below 128.
     return y.add_(0.5 - 128).floor_(), colour.add_(0.5 - 2**-16).floor_()
 
 
@@ -130,6 +136,8 @@ def _halved(colour: Tensor) -> Tensor:
 
 def _doubled(colour: Tensor) -> Tensor:
     """Twice as high and wide: in each direction 3 parts the nearest, 1 part the next nearest."""
+    if colour.shape[3] <= 2:  # libjpeg only repeats these
+        return colour.repeat_interleave(2, 2).repeat_interleave(2, 3)
     values = F.pad(colour / 16, (1, 1, 1, 1), mode="replicate")
     for dim in (2, 3):
         length = values.shape[dim] - 2
@@ -159,11 +167,11 @@ def _coded(planes: Tensor, table: Tensor) -> Tensor:
     if right or below:
         planes = F.pad(planes, (0, right, 0, below), mode="replicate")
     rows, columns, columns_back, rows_back = _passes(planes.device)
-    values = _rounded(planes.double().view(-1, _BLOCK) @ rows)
+    values = _rounded(planes.double().reshape(-1, _BLOCK) @ rows)
     values = _rounded(_through(columns, values.view(-1, _BLOCK, width + right)))
     # 8 more from the transform's scale. The nudge sends ties away from zero; 2⁻⁴⁰ of a quotient
     # is far less than the way from any other quotient to a tie, which is 1/(8·255) or more.
-    steps = table.to(values).repeat(1, (width + right) // _BLOCK)
+    steps = table.repeat(1, (width + right) // _BLOCK)
     values.mul_((1 + 2**-40) / (8 * steps)).round_().mul_(steps)
     values = _rounded(_through(columns_back, values))
     values = _rounded(values.view(-1, _BLOCK) @ rows_back)
@@ -182,7 +190,9 @@ def _passes(device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return transform.T * there, transform * down, transform.T * up, transform * back
 
 
-def _table(base: tuple[tuple[int, ...], ...], quality: int) -> Tensor:
+@lru_cache(maxsize=256)
+def _table(base: tuple[tuple[int, ...], ...], quality: int, device: torch.device) -> Tensor:
     """(8, 8) quantisation steps, by libjpeg's scaling of quality."""
     scale = 5000 // quality if quality < 50 else 200 - 2 * quality
-    return ((torch.tensor(base) * scale + 50) // 100).clamp_(1, 255)
+    steps = ((torch.tensor(base) * scale + 50) // 100).clamp_(1, 255)
+    return steps.to(device, torch.float64)
