@@ -109,7 +109,8 @@ def frost_with(textures: Sequence[Tensor]) -> Corruption:
     """Frost from photographs of your own, such as those that ImageNet-C was made with.
 
     Each image gets one of them with equal chances. The published generator draws from five, of
-    which the second and the third are the same picture.
+    which the second and the third are the same picture. ``CORRUPTIONS["frost"]`` does so from
+    `frost_textures`, and enlarges those that do not cover the images.
 
     Args:
         textures: uint8 (3, H, W), as they are before they are scaled to the size of the images.
@@ -135,16 +136,17 @@ def _frost_of(textures: Callable[[], Sequence[Tensor]], *, enlarge: bool) -> Cor
         channels, height, width = shape
         pictures = []
         for number, texture in enumerate(textures(), 1):
-            grown = scaled(texture if channels == 3 else luminance(texture), scale)
+            picture = texture if channels == 3 else luminance(texture)
+            grown = scaled(picture, scale)
             if grown.shape[1] <= height or grown.shape[2] <= width:
                 if not enlarge:
                     raise ValueError(
                         f"Frost texture {number} is {grown.shape[2]}x{grown.shape[1]} at its scale "
                         f"of {scale:g}; it must be larger than the images, {width}x{height}"
                     )
-                grown = _larger_than(
-                    height, width, texture if channels == 3 else luminance(texture)
-                )
+                # A quarter more than the image leaves crops to choose from.
+                ratio = max(height / picture.shape[1], width / picture.shape[2])
+                grown = scaled(picture, 1.25 * ratio)
             pictures.append(grown)
         heights = torch.tensor([picture.shape[1] for picture in pictures])
         widths = torch.tensor([picture.shape[2] for picture in pictures])
@@ -162,11 +164,6 @@ def _frost_of(textures: Callable[[], Sequence[Tensor]], *, enlarge: bool) -> Cor
         return eight_bits(pixels.to(dtype).mul_(strength.image).add_(frost))
 
     return Corruption("frost", "weather", _FROST, apply, _draw_frost)
-
-
-def _larger_than(height: int, width: int, texture: Tensor) -> Tensor:
-    """The texture enlarged to a quarter more than the image, which leaves crops to choose from."""
-    return scaled(texture, 1.25 * max(height / texture.shape[1], width / texture.shape[2]))
 
 
 def _crops(sheets: _Sheets, draws: FrostDraws, height: int, width: int) -> Tensor:
