@@ -91,7 +91,8 @@ def test_images_of_any_shape_stay_images_and_arguments_stay_as_they_were(name):
         assert result.shape == images.shape
         assert result.dtype == torch.uint8
         assert torch.equal(images, before)
-        assert not torch.equal(result, images) or name in {"pixelate", "defocus_blur"}
+        colourless = name == "saturate" and channels == 1
+        assert not torch.equal(result, images) or colourless or name in {"pixelate", "defocus_blur"}
 
 
 @pytest.mark.parametrize("name", NAMES)
