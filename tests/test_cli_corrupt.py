@@ -236,23 +236,30 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(layout, source, mon
     assert not list(Path("C").rglob(".*.tmp"))
 
 
-@pytest.mark.parametrize("layout", ["cifar-c", "hdf5"])
-def test_a_full_disk_leaves_nothing_half_written(layout, source, tmp_path):
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (200, 16, 16, 3), dtype=np.uint8)
-    data = write_npz(tmp_path / "big.npz", images, np.arange(200) % 3)
+@pytest.mark.parametrize(
+    ("layout", "limit"), [("cifar-c", 100_000), ("imagenet-c", 2_500), ("hdf5", 100_000)]
+)
+def test_a_full_disk_leaves_nothing_half_written(layout, limit, source, tmp_path):
+    images, labels = clean(20, side=64)  # noise: a file of JPEG has over 3 kB
+    data = write_npz(tmp_path / "big.npz", images, labels)
     command = ("corrupt", data, "--layout", layout, *BOTH, "--output", "C")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # as a disk that is full
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))  # as a disk that is full
     try:
         full = workbench(*command)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    refused(full, "File too large", "0 of 2 parts are finished and kept. Resume with", "-output C")
-    assert not [path for path in Path("C").iterdir() if path.suffix in {".h5", ".tmp"}]
-    assert not Path("C/brightness.npy").exists()
+    refused(full, "File too large", "parts are finished and kept. Resume with", "--output C")
+    there = {path.name for path in Path("C").rglob("*") if path.is_file()}
+    assert there <= {".lock", "config.json", "labels.npy", "ids.txt"}
     assert workbench(*command).code == 0
-    assert (seen(load_dataset("C/brightness/1")) == brightened(images, 1)).all()
+    (stored,) = stored_corruptions(Path("C"), ["brightness"], [1], load_dataset(data))
+    shard = Shard(image_ids(images), torch.zeros(20, 3, 64, 64), labels)
+    found = (stored.corrupt(shard, slice(0, 20)) * 255).round().permute(0, 2, 3, 1).numpy()
+    expected = brightened(images, 1, 64)
+    if layout == "imagenet-c":
+        expected = np.stack([jpeg_85(image) for image in expected])
+    assert (found == expected).all()
 
 
 def test_a_kill_costs_one_part_at_most(tmp_path):
