@@ -111,7 +111,7 @@ def _affine(offsets: Tensor, height: int, width: int) -> Tensor:
     along_x, along_y = (above_right - above_left), (below_right - above_right)
     forth = torch.stack((along_x, along_y), 2) / (2 * side)
     forth = forth + torch.eye(2, dtype=forth.dtype, device=forth.device)
-    back = torch.linalg.inv(forth)
+    back = torch.linalg.inv_ex(forth).inverse  # unlike inv, without waiting for the device
     half = offsets.new_tensor(((width - 1) / 2, (height - 1) / 2))
     centre = offsets.new_tensor((width // 2, height // 2))
     constant = (back @ (half - centre - middle)[:, :, None])[:, :, 0] + centre - half
