@@ -306,6 +306,7 @@ def test_a_kill_costs_one_part_at_most(tmp_path):
         (["--layout", "hdf5", "--strengths", "48"], ["32, 64 and 224"]),
         (["--layout", "hdf5", "--frost-textures", "no"], ["no is not a folder"]),
         (["--sheet", "a.jpg"], [".png"]),
+        (["--sheet", "a.png", "--output", "C"], ["leave out --output"]),
     ],
 )
 def test_what_cannot_be_done_is_refused(options, parts, source):

@@ -307,6 +307,15 @@ def test_an_hdf5_set_is_paired_by_the_ids(tmp_path):
         stored_corruptions(tmp_path / "sets", ["fog"], [5], other)
 
 
+def test_the_same_image_under_two_labels_is_paired_by_its_id(tmp_path):
+    images, labels = clean(6)
+    images[3] = images[2]
+    write_hdf5(tmp_path / "sets" / "fog.h5", images, labels)
+    data = load_dataset(write_npz(tmp_path / "clean.npz", images, labels))
+    (fog,) = stored_corruptions(tmp_path / "sets", ["fog"], [2], data)
+    assert (copies(fog, data) == stored(images, 2, 0)).all()
+
+
 def test_a_tree_is_paired_by_the_files_names(tmp_path):
     pixels = write_imagenet_c(tmp_path / "C", WNIDS, STEMS, side=32, names=("fog", "snow"))
     for wnid in WNIDS:

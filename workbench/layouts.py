@@ -83,12 +83,12 @@ def write_stack(part: Part, blocks: Iterable[Block], data: Dataset) -> None:
 
 
 def write_stack_labels(folder: Path, data: Dataset) -> None:
-    """`labels.npy`, the labels five times over, and the ids of the clean images beside it."""
+    """The ids of the clean images, and then `labels.npy`, the labels five times over."""
+    text = "".join(f"{number}\n" for number in data.ids().tolist())
+    write_atomically(folder / IDS, text.encode())
     buffer = io.BytesIO()
     np.save(buffer, np.tile(data.labels.astype(np.int64), len(SEVERITIES)))
     write_atomically(folder / LABELS, buffer.getvalue())
-    text = "".join(f"{number}\n" for number in data.ids().tolist())
-    write_atomically(folder / IDS, text.encode())
 
 
 def write_tree(part: Part, blocks: Iterable[Block], names: Sequence[str]) -> None:

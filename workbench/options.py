@@ -196,7 +196,7 @@ Data = Annotated[
         metavar="SOURCE",
         rich_help_panel=DATA,
         help="A name of `workbench list datasets`, or a path: folder of images by class, IDX, "
-        ".npz, HDF5, CIFAR batches, one image.",
+        ".npz, HDF5, CIFAR batches, one image, CIFAR-10-C/fog/3.",
     ),
 ]
 Split = Annotated[

@@ -71,7 +71,6 @@ def _from_rows(
 ) -> Iterator[Corrupted]:
     for name in names:
         mine = _rows(found, name, data)
-        _check_labels(found, data, found.labels(name)[mine])
         for severity in severities:
             rows, source = found.rows(name, severity)
             pixels = StoredRows(source, rows[mine])
@@ -85,10 +84,10 @@ def _from_rows(
 
 def _rows(found: CorruptedSet, name: str, data: Dataset) -> NDArray[np.int64]:
     """Of each image of the data, the row in a severity's block."""
-    count = len(found.labels(name))
-    if isinstance(data.pixels, StoredRows):
-        rows = data.pixels.rows % count
-    elif (ids := found.ids(name)) is not None:
+    labels = found.labels(name)
+    count = len(labels)
+    ids = found.ids(name)
+    if ids is not None and not isinstance(data.pixels, StoredRows):
         place = {number: row for row, number in enumerate(ids.tolist())}
         rows = np.array([place.get(number, -1) for number in data.ids().tolist()], np.int64)
         if missing := int((rows < 0).sum()):
@@ -96,6 +95,9 @@ def _rows(found: CorruptedSet, name: str, data: Dataset) -> NDArray[np.int64]:
                 f"{missing} of {len(data)} images of {data.name} are not in {found.folder}: it was "
                 "made from other images, or from these at another size."
             )
+        return rows
+    if isinstance(data.pixels, StoredRows):
+        rows = data.pixels.rows % count
     else:
         rows = np.arange(len(data)) if data.origin is None else data.origin
         if rows.max() >= count:
@@ -103,6 +105,7 @@ def _rows(found: CorruptedSet, name: str, data: Dataset) -> NDArray[np.int64]:
                 f"{found.folder} has {count} images of each severity, fewer than {data.name}: it "
                 "was made from other images."
             )
+    _check_labels(found, data, labels[rows])
     return rows
 
 

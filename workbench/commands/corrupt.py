@@ -96,6 +96,10 @@ def corrupt(
             "Give --layout cifar-c, imagenet-c or hdf5 to write a data set, or --sheet FILE.png to "
             "draw one image; one of them."
         )
+    if sheet is not None and (output is not None or dry_run):
+        raise UsageError(
+            "--sheet FILE.png writes that file alone: leave out --output and --dry-run."
+        )
     request = Request(
         data=data,
         layout="hdf5" if layout is None else layout.value,

@@ -288,7 +288,7 @@ def _existing(
 
 
 def _has_severities(folder: Path) -> bool:
-    return any(isdir(folder / str(severity)) for severity in SEVERITIES)
+    return isdir(folder) and any(isdir(folder / str(severity)) for severity in SEVERITIES)
 
 
 def _class_folders(folder: Path) -> dict[str, list[Path]]:
