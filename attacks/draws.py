@@ -121,7 +121,8 @@ def words(seeds: Tensor, shape: Sequence[int], *, stream: int, step: int | Tenso
 def split_mix(states: Tensor, count: int) -> Tensor:
     """SplitMix64's next words from 64-bit states: int64 (N,) gives int64 (N, count)."""
     counters = torch.arange(1, count + 1, device=states.device)
-    mixed = torch.add(states[:, None], counters, alpha=_signed(_GOLDEN))
+    mixed = torch.empty(len(states), count, dtype=torch.int64, device=states.device)
+    torch.add(states[:, None], counters, alpha=_signed(_GOLDEN), out=mixed)
     # The time goes into passes over memory: on a CPU, over blocks that stay in the cores' caches.
     block = _BLOCK * torch.get_num_threads() if states.device.type == "cpu" else mixed.numel()
     for values in mixed.view(-1).split(max(1, block)):

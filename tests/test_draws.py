@@ -111,6 +111,13 @@ def test_a_draw_does_not_depend_on_its_neighbours(draw, shape, ids, row):
     assert torch.equal(together[row], alone[0])
 
 
+@pytest.mark.parametrize("draw", [draws.bits, draws.uniform, draws.normal, draws.signs])
+@pytest.mark.parametrize("shape", [(), (1,), (0,), (3, 1), (2, 3)])
+@pytest.mark.parametrize("images", [0, 1, 4])
+def test_any_shape_can_be_drawn_for_any_number_of_images(draw, shape, images):
+    assert draw(torch.arange(images), shape, stream=1).shape == (images, *shape)
+
+
 def test_seed_id_stream_step_and_position_all_matter():
     ids = torch.arange(50)
     base = draws.uniform(draws.image_seeds(0, ids), (40,), stream=1, step=0)
