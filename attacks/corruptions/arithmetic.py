@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-ALLOWANCE = 2.0**-14
+ALLOWANCE = 2.0**-13
 """Levels to add to blurred float32 before truncation, just above its error: 200 stays 200."""
 
 

@@ -99,7 +99,7 @@ def _correlated(values: Tensor, strength: Defocus) -> Tensor:
     spectrum = torch.fft.rfft2(padded, s=sizes)
     spectrum *= _defocus_spectrum(strength, sizes, values.dtype, values.device)
     blurred: Tensor = torch.fft.irfft2(spectrum, s=sizes)
-    return blurred[: count * channels, :height, :width].unflatten(0, (count, channels))
+    return blurred[: count * channels, :height, :width].view(values.shape)
 
 
 def _quick_size(least: int) -> int:
@@ -148,7 +148,8 @@ def _defocus_maps(
 
 
 def _motion(pixels: Tensor, strength: Motion, draws: MotionDraws, dtype: torch.dtype) -> Tensor:
-    return motion_blur(pixels.to(dtype), draws.angles, *strength).to(torch.uint8)
+    blurred = motion_blur(pixels.to(dtype), draws.angles, *strength)
+    return blurred.to(torch.uint8, memory_format=torch.contiguous_format)
 
 
 def _motion_draws(seeds: Tensor, shape: Shape, strength: Motion) -> MotionDraws:

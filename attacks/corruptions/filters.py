@@ -153,7 +153,7 @@ def motion_blur(values: Tensor, angles: Tensor, radius: float, sigma: float) -> 
         sigma: in pixels.
 
     Returns:
-        Whole numbers from 0 to 255, of the shape and dtype of ``values``.
+        Whole numbers from 0 to 255, of the shape and dtype of ``values``, channels last in memory.
     """
     # Images in order of angle: those that look at the same place with a tap stand side by side,
     # and there are few places, so most of the work is done for many images at once.
@@ -183,9 +183,8 @@ def motion_blur(values: Tensor, angles: Tensor, radius: float, sigma: float) -> 
         blurred = blurred.mul_(257).add_(0.5).floor_().div_(257).floor_()
     else:
         blurred = blurred.add_(0.5 / 257).floor_()  # the same, less two roundings
-    unsorted = torch.empty_like(values)
-    unsorted[order] = blurred.view(count, height, width, channels).permute(0, 3, 1, 2)
-    return unsorted
+    unsorted = blurred.index_select(0, torch.argsort(order))
+    return unsorted.view(count, height, width, channels).permute(0, 3, 1, 2)
 
 
 def _without_tail(weights: tuple[float, ...], tail: float) -> tuple[float, ...]:
@@ -206,7 +205,7 @@ def _edge_padded(values: Tensor, order: Tensor, low: list[int], high: list[int])
     bottom, right = max(0, high[0]) + top + height, max(0, high[1]) + left + width
     padded = values.new_empty(count, bottom, right, channels)
     rows, columns = slice(top, top + height), slice(left, left + width)
-    padded[:, rows, columns] = values.permute(0, 2, 3, 1)[order]
+    padded[:, rows, columns] = values.index_select(0, order).permute(0, 2, 3, 1)
     padded[:, rows, :left] = padded[:, rows, columns.start, None]
     padded[:, rows, columns.stop :] = padded[:, rows, columns.stop - 1, None]
     padded[:, :top] = padded[:, rows.start, None]
