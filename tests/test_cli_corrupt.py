@@ -340,7 +340,7 @@ def test_a_sheet_shows_every_cell(source, monkeypatch):
         shown.update(original=original, corrupted=corrupted, severities=severities)
         Path(path).write_bytes(b"")
 
-    monkeypatch.setattr("workbench.contact_sheet.save_sheet", save_sheet)
+    monkeypatch.setattr("workbench.corruption_sheet.save_sheet", save_sheet)
     picture = clean(1, side=20)[0][0]
     save(Path("picture.png"), picture)
     done = workbench("corrupt", "picture.png", "--sheet", "s.png", *BOTH, "--severities", "1,4")

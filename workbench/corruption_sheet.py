@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from workbench.console import Console
+from workbench.contact_sheet import FORMATS, save_sheet
 from workbench.corrupting import Request, check_size
 from workbench.corruptions import make_recipes, parse_corruptions, parse_severities
 from workbench.datasets import Dataset, load_dataset
@@ -27,8 +28,8 @@ def draw_sheet(request: Request, path: Path, console: Console) -> None:
     """
     names = parse_corruptions(request.corruptions)
     severities = parse_severities(request.severities)
-    if path.suffix.lower() != ".png":
-        raise UsageError(f"--sheet {path}: the picture is a .png file.")
+    if path.suffix.lower() not in FORMATS:
+        raise UsageError(f"--sheet {path}: the picture is a {', '.join(FORMATS)} file.")
     data = first_image(request, console)
     check_size(data)
     recipes = make_recipes(
@@ -41,8 +42,6 @@ def draw_sheet(request: Request, path: Path, console: Console) -> None:
         jpeg85=request.jpeg_85,
         device=resolve_device(request.device, request.threads),
     )
-    from workbench.contact_sheet import save_sheet  # matplotlib is slow to load
-
     image, ids = data.images(slice(0, 1)), data.ids(slice(0, 1))
     sheet: dict[str, list[Tensor]] = {name: [] for name in names}
     with console.progress(len(recipes), unit="images", description="corrupting") as progress:
