@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from workbench.commands.attack import attack
+from workbench.commands.benchmark import benchmark
 from workbench.commands.check import check
 from workbench.commands.corrupt import corrupt
 from workbench.commands.list import list_names
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 VERBS: dict[str, Callable[..., None]] = {
     "attack": attack,
+    "benchmark": benchmark,
     "check": check,
     "train": train,
     "corrupt": corrupt,

@@ -139,8 +139,10 @@ def _extent(result: Result) -> str:
     """What the means are over, unless it is what the literature takes: 15 at five severities."""
     over, severities = int(result["over"]), _severities_of(result)
     some = "" if over == STANDARD == len(result["corruptions"]) else f" of {over}"
-    at = "" if len(severities) == SEVERITIES else f" at {', '.join(map(str, severities))}"
-    return some + at
+    if len(severities) == SEVERITIES:
+        return some
+    word = "severity" if len(severities) == 1 else "severities"
+    return f"{some} at {word} {', '.join(map(str, severities))}"
 
 
 def _severities_of(result: Result) -> list[int]:
