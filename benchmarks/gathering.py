@@ -6,9 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from attacks.attacked import Caution
+from attacks.cautions import add_up
 from benchmarks import columns
 from benchmarks.cells import CellResult
 from benchmarks.corruption_aggregates import Verdicts
+from benchmarks.identity import canonical_json
 from benchmarks.planning import Cell, Plan
 
 
@@ -96,3 +99,36 @@ def _agreed(known: float, found: float) -> float:
     if np.isnan(known) or np.isnan(found) or known == found:
         return found if np.isnan(known) else known
     raise ValueError(f"Shards of one attack ask for different confidences: {known} and {found}")
+
+
+def gather_cautions(plan: Plan, results: Mapping[str, CellResult]) -> list[dict[str, object]]:
+    """What cautions a plan's cells raised: those of a model's shards under one condition add up."""
+    by_place: dict[str, tuple[dict[str, object], list[Caution]]] = {}
+    for cell in plan.cells:
+        where = _where(plan, cell)
+        _, found = by_place.setdefault(canonical_json(where), (where, []))
+        found.extend(results[cell.digest].cautions)
+    return [
+        where | {"code": caution.code, "message": caution.message}
+        for where, found in by_place.values()
+        for caution in add_up(found)
+    ]
+
+
+def gather_failures(plan: Plan, results: Mapping[str, CellResult]) -> list[dict[str, object]]:
+    """Which of a plan's cells failed, and why."""
+    return [
+        _where(plan, cell)
+        | {"start": cell.start, "stop": cell.stop, "reason": results[cell.digest].failure}
+        for cell in plan.cells
+        if results[cell.digest].failure is not None
+    ]
+
+
+def _where(plan: Plan, cell: Cell) -> dict[str, object]:
+    attack = None if cell.condition is None else plan.condition_names[cell.condition]
+    where: dict[str, object] = {"model": plan.models[cell.model].name, "attack": attack}
+    if cell.corruption is not None:
+        corrupted = plan.corruptions[cell.corruption]
+        where |= {"corruption": corrupted.corruption, "severity": corrupted.severity}
+    return where

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from attacks.attacked import Attacked, Caution, Ended
-from attacks.cautions import examine_model, halved_batch
+from attacks.cautions import examine_model, halved_batch, unconfirmed
 from attacks.draws import image_seeds, wrong_classes
 from attacks.execution import Execution, engine
 from benchmarks import columns, metrics
@@ -310,13 +310,7 @@ def _evaluate(
         rows[name][given] = _numpy(values)
     broken = int(((found["ended"] == Ended.REACHED) & ~found["success"]).sum())
     if broken:
-        notes.add(
-            Caution(
-                "unconfirmed",
-                f"{broken} of {len(labels)} images that the attack reported as reached are not "
-                "successes in float32; they count as failures.",
-            )
-        )
+        notes.add(unconfirmed(broken, len(labels)))
 
 
 def measures(original: Tensor, changed: Tensor, thresholds: Sequence[float]) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ from benchmarks.corruption_aggregates import (
     corruption_aggregates,
     corruption_dims,
 )
-from benchmarks.gathering import ModelColumns, gather
+from benchmarks.gathering import ModelColumns, gather, gather_cautions, gather_failures
 from benchmarks.identity import canonical_json
 from benchmarks.planning import FORMAT, FORMAT_VERSION, Cell, Plan
 
@@ -180,17 +180,6 @@ def _results(plan: Plan, store: CellStore) -> dict[str, CellResult]:
 
 def _write_attributes(file: h5py.File, plan: Plan, results: Mapping[str, CellResult]) -> None:
     config = plan.config
-    cautions: dict[str, dict[str, object]] = {}
-    failures: list[dict[str, object]] = []
-    for cell in plan.cells:
-        result = results[cell.digest]
-        where = _where(plan, cell)
-        for caution in result.cautions:
-            entry = where | {"code": caution.code, "message": caution.message}
-            cautions.setdefault(canonical_json(entry), entry)
-        if result.failure is not None:
-            rows = {"start": cell.start, "stop": cell.stop}
-            failures.append(where | rows | {"reason": result.failure})
     attributes = {
         "format": FORMAT,
         "format_version": np.int64(FORMAT_VERSION),
@@ -200,21 +189,12 @@ def _write_attributes(file: h5py.File, plan: Plan, results: Mapping[str, CellRes
         "seed": np.int64(plan.seed),
         "device": plan.device,
         "checkpoints": canonical_json({model.name: model.digest for model in plan.models}),
-        "cautions": canonical_json(list(cautions.values())),
-        "failures": canonical_json(failures),
+        "cautions": canonical_json(gather_cautions(plan, results)),
+        "failures": canonical_json(gather_failures(plan, results)),
         "fill": "255 (uint8), -1 (integers) and NaN (floats): not measured",
     }
     for name, value in attributes.items():
         file.attrs[name] = value
-
-
-def _where(plan: Plan, cell: Cell) -> dict[str, object]:
-    attack = None if cell.condition is None else plan.condition_names[cell.condition]
-    where: dict[str, object] = {"model": plan.models[cell.model].name, "attack": attack}
-    if cell.corruption is not None:
-        corrupted = plan.corruptions[cell.corruption]
-        where |= {"corruption": corrupted.corruption, "severity": corrupted.severity}
-    return where
 
 
 def _write_scales(file: h5py.File, plan: Plan) -> None:
@@ -367,7 +347,8 @@ def _cell_bytes(cell: Cell, result: CellResult, images: str) -> bytes:
         file.attrs["format"] = f"{FORMAT}-cell"
         file.attrs["config"] = cell.config
         file.attrs["failure"] = result.failure or ""
-        file.attrs["cautions"] = json.dumps([[c.code, c.message] for c in result.cautions])
+        cautions = [[c.code, c.wording, c.counts] for c in result.cautions]
+        file.attrs["cautions"] = json.dumps(cautions)
         file.attrs["goal_confidence"] = np.float64(result.confidence)
         file.attrs["seconds"] = json.dumps(dict(result.seconds))
         file.attrs["images_sha256"] = images
@@ -382,7 +363,10 @@ def _read_cell(file: h5py.File) -> CellResult:
     return CellResult(
         rows=None if failure else file["rows"][()],
         failure=failure,
-        cautions=tuple(Caution(*each) for each in json.loads(attributes["cautions"])),
+        cautions=tuple(
+            Caution(code, wording, tuple(counts))
+            for code, wording, counts in json.loads(attributes["cautions"])
+        ),
         confidence=float(attributes["goal_confidence"]),
         seconds=json.loads(attributes["seconds"]),
     )

@@ -31,6 +31,8 @@ _PROBABILITY = 1e-4
 _RELATIVE = 1e-6
 """For measures, which are float64 sums stored as float32 (spacing 6e-8)."""
 
+SAME_MODEL = "the model is the one that was attacked"
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -218,7 +220,7 @@ def _model_findings(
             )
     if not kept:
         return findings
-    claim = "the model is the one that was attacked"
+    claim = SAME_MODEL
     try:
         description = entry["description"]
         if not isinstance(description, Mapping):

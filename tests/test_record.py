@@ -83,7 +83,7 @@ def test_a_cell_is_read_as_it_was_written(tmp_path):
     rows = columns.empty_rows(columns.ATTACK, 8, 2)
     rows["steps"] = np.arange(8)
     rows["pixels_over_threshold"] = np.arange(16).reshape(8, 2)
-    cautions = (Caution("zero-gradient", "flach, ∂ = 0"),)
+    cautions = (Caution("zero-gradient", "flach, ∂ = 0"), Caution("x", "{} of {}", (1, 2)))
     written = CellResult(rows, None, cautions, 0.9, {"attack": 1.25, "evaluation": 0.5})
     store = CellStore(tmp_path)
     store.write(planned.cells[1], written)

@@ -58,7 +58,7 @@ def test_success_is_not_the_attacks_word(tmp_path):
     rows = attack_rows(planned, store)
     assert rows["success"].sum() == 0
     assert (rows["ended"][rows["attacked"] == 1] == 1).all()
-    cautions = [caution for each in outcomes for caution in each.result.cautions]
+    cautions = said(outcomes)
     assert [caution.code for caution in cautions] == ["unconfirmed"] * 3
     assert "6 of 6" in cautions[0].message
 
@@ -281,7 +281,9 @@ def test_a_failing_cell_stops_nothing_and_is_told(tmp_path):
     assert np.isnan(record.attacked["confidence"][:, 0]).all()
     assert (record.attacked["prediction"][:, 0] == -1).all()
     assert worst_case(record)[0]["robust_accuracy"] is None
-    assert [o.status for o in run(planned, store)] == (["cached"] * 2 + ["failed"] * 2 + ["cached"] * 2) * 3
+    assert [o.status for o in run(planned, store)] == (
+        ["cached"] * 2 + ["failed"] * 2 + ["cached"] * 2
+    ) * 3
 
 
 class Infinite(nn.Module):
@@ -390,6 +392,18 @@ def test_an_attacks_cautions_are_in_the_results_once(tmp_path):
     codes = [c["code"] for c in by_attack["one", "jitter"]]
     assert codes.count("zero-gradient") == 1
     assert by_attack["one", "swap"] == []
+
+
+def test_counts_of_a_caution_add_up_over_the_cells(tmp_path):
+    _, _, outcomes = run_one(tmp_path, stay)
+    assert [each.message[:6] for each in said(outcomes)] == ["6 of 6", "6 of 6", "4 of 4"]
+    _, _, path = finished(tmp_path, small_plan(models=[entry("one")]))
+    (told,) = [each for each in read_record(path).cautions if each["attack"] == "stay"]
+    assert told["message"].startswith("16 of 16 images")  # of 20, every fifth is wrong untouched
+
+
+def said(outcomes):
+    return [caution for each in outcomes for caution in each.result.cautions]
 
 
 def test_a_missing_cell_cannot_be_merged(tmp_path):

@@ -203,13 +203,17 @@ def _place(entry: Mapping[str, object]) -> str:
 
 
 def _caution_lines(record: Record) -> list[str]:
-    """Each kind of caution once for a model and attack, however many cells raised it."""
-    told: dict[tuple[object, str, object], list[str]] = {}
+    """Each caution of a model once, with the attacks or corruptions that it was raised by."""
+    told: dict[tuple[object, object], list[str]] = {}
     for caution in record.cautions:
-        key = (caution["model"], _place(caution), caution["code"])
-        told.setdefault(key, []).append(str(caution["message"]))
-    return [
-        f"{model}{place and f', {place}'}: {messages[0]}"
-        + (f" (likewise in {len(messages) - 1} more)" if len(messages) > 1 else "")
-        for (model, place, _), messages in told.items()
-    ]
+        places = told.setdefault((caution["model"], caution["message"]), [])
+        places.append(_place(caution))
+    return [f"{model}{_places(places)}: {message}" for (model, message), places in told.items()]
+
+
+def _places(places: Sequence[str]) -> str:
+    """Some of the places, to stand behind a model's name; nothing where clean images are one."""
+    if "" in places:
+        return ""
+    more = f" and {len(places) - 2} more" if len(places) > 2 else ""
+    return f", {', '.join(places[:2])}{more}"

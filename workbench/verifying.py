@@ -9,7 +9,7 @@ from rich.text import Text
 from torch import nn
 
 from benchmarks import Finding, verify
-from benchmarks.verify import FAILS, HOLDS, UNCHECKED
+from benchmarks.verify import FAILS, HOLDS, SAME_MODEL, UNCHECKED
 from workbench.console import Console
 from workbench.devices import resolve_device
 from workbench.errors import UsageError
@@ -81,7 +81,7 @@ def verify_record(
 
 
 def _is_unloaded_model(finding: Finding) -> bool:
-    return finding.verdict == UNCHECKED and finding.model is not None and finding.attack is None
+    return finding.verdict == UNCHECKED and finding.claim == SAME_MODEL
 
 
 def _table(findings: list[Finding]) -> Table:
