@@ -1,12 +1,12 @@
 """Counter-based random draws: the same numbers on every device, in every batch.
 
 A draw is a pure function of (seed of the image, stream, step) and of where in it a value stands.
-Philox 4x32 in ten rounds (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011)
-turns the first three into a 64-bit start, and SplitMix64 (Steele, Lea & Flood, "Fast splittable
-pseudorandom number generators", OOPSLA 2014) counts on from there: a sixth of Philox's work for
-each value. Both are integer tensor operations, alike on every device. Two draws of 2¹⁷ words
-overlap with a chance of 2⁻⁴⁷. No global generator is read or changed, and an image's draws do not
-depend on the images beside it.
+All come from SplitMix64 (Steele, Lea & Flood, "Fast splittable pseudorandom number generators",
+OOPSLA 2014), whose n-th word is a hash of its start and n: an image's seed starts a generator, the
+word number ``stream`` of which starts another, the word number ``step`` of which starts the draw.
+These are integer tensor operations, alike on every device. Two draws of 2¹⁷ words overlap with a
+chance of 2⁻⁴⁷. No global generator is read or changed, and an image's draws do not depend on the
+images beside it.
 """
 
 import math
@@ -18,8 +18,6 @@ import torch
 from torch import Tensor
 
 _MASK = 0xFFFFFFFF
-_MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
-_WEYL = 0x9E3779B9, 0xBB67AE85
 _GOLDEN = 0x9E3779B97F4A7C15
 _MIX = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 _BLOCK = 2**15  # 64-bit words that a core mixes at a time
@@ -39,18 +37,12 @@ class Stream(IntEnum):
 
 def image_seeds(seed: int, ids: Tensor) -> Tensor:
     """One seed per image, int64 (N,), from the seed of a run and the images' ids, int64 (N,)."""
-    zeros = torch.zeros_like(ids)
-    key = torch.full_like(ids, _signed(seed))
-    low, high, _, _ = philox((ids & _MASK, _high(ids), zeros, zeros), (key & _MASK, _high(key)))
-    return low | (high << 32)
+    return nth_words(nth_words(torch.full_like(ids, _signed(seed)), 0), ids)
 
 
 def derived_seeds(seeds: Tensor, *, stream: int, step: int | Tensor) -> Tensor:
-    """Other seeds, int64 (N,), for a purpose and a step of their own: 0 <= step < 2³²."""
-    zeros = torch.zeros_like(seeds)
-    counter = (zeros, zeros + step, zeros + int(stream), zeros)
-    low, high, _, _ = philox(counter, (seeds & _MASK, _high(seeds)))
-    return low | (high << 32)
+    """Other seeds, int64 (N,), for a purpose and a step of their own."""
+    return nth_words(nth_words(seeds, int(stream)), step)
 
 
 def uniform(seeds: Tensor, shape: Sequence[int], *, stream: int, step: int | Tensor = 0) -> Tensor:
@@ -118,6 +110,13 @@ def words(seeds: Tensor, shape: Sequence[int], *, stream: int, step: int | Tenso
     return mixed[:, :count].reshape(len(seeds), *shape)
 
 
+def nth_words(states: Tensor, numbers: int | Tensor) -> Tensor:
+    """One of SplitMix64's next words from each state, number 0 the first: int64 (N,)."""
+    found = (torch.zeros_like(states) + numbers + 1).mul_(_signed(_GOLDEN)).add_(states)
+    _mix_(found)
+    return found
+
+
 def split_mix(states: Tensor, count: int) -> Tensor:
     """SplitMix64's next words from 64-bit states: int64 (N,) gives int64 (N, count)."""
     counters = torch.arange(1, count + 1, device=states.device)
@@ -139,32 +138,6 @@ def _mix_(values: Tensor) -> None:
         values.bitwise_xor_(shifted)
         if multiplier is not None:
             values.mul_(_signed(multiplier))
-
-
-def philox(
-    counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor]
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Philox 4x32-10: four 32-bit words of counter and two of key give four random ones.
-
-    All are int64 tensors of one shape with values below 2³².
-    """
-    # Both halves of a round are one tensor: for few images the time goes into starting operations.
-    device, pair = counter[0].device, (2,) + (1,) * counter[0].dim()
-    multipliers = torch.tensor(_MULTIPLIERS, device=device).view(pair)
-    rounds = torch.arange(10, device=device).view(-1, *pair[1:], 1)
-    keys = torch.stack(key) + rounds * torch.tensor(_WEYL, device=device).view(pair)
-    factors, others = torch.stack([counter[0], counter[2]]), torch.stack([counter[1], counter[3]])
-    for round_key in keys.unbind():
-        # Only the low 32 bits of others and keys count; int64 wraps, and the mask undoes the sign.
-        products = (factors * multipliers).flip(0)
-        factors = (products >> 32).bitwise_xor_(others).bitwise_xor_(round_key).bitwise_and_(_MASK)
-        others = products
-    others = others & _MASK
-    return factors[0], others[0], factors[1], others[1]
-
-
-def _high(words: Tensor) -> Tensor:
-    return (words >> 32) & _MASK
 
 
 def _signed(value: int) -> int:
