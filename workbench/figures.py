@@ -76,7 +76,7 @@ def save_png(path: Path, image: Any) -> None:
     """Write one image (C, H, W) in [0, 1] as a lossless PNG of its own size, rounded to 8 bits."""
     from PIL import Image
 
-    picture = Image.fromarray(_picture(image))
+    picture = Image.fromarray(as_picture(image))
     with durable.atomically(path) as temporary:
         picture.save(temporary, format="PNG")
 
@@ -106,9 +106,9 @@ def draw_panel(cases: Sequence[Case], *, title: str = "") -> "Figure":
     content = columns * width_of + (columns - 1) * GAP
     width = max(NARROWEST, content + 3 * MARGIN + LINE)
     figure = Figure(figsize=(1, 1), dpi=DPI, facecolor="white")
-    measure = _ruler(figure)
-    heading = _wrapped(title, width - 2 * MARGIN, 3, measure(LARGE)) if title else []
-    caption = _wrapped(_caption(cases), width - 2 * MARGIN, 9, measure(SMALL))
+    measure = ruler(figure)
+    heading = wrapped(title, width - 2 * MARGIN, 3, measure(LARGE)) if title else []
+    caption = wrapped(_caption(cases), width - 2 * MARGIN, 9, measure(SMALL))
     heading_height = round(len(heading) * LINE * 1.3) + (LINE // 2 if heading else 0)
     below = 8 + LINE * (2 if any(case.success is False for case in cases) else 1)
     above = (_lines_above(cases) * LINE, 2 * LINE, 0)
@@ -162,7 +162,7 @@ def draw_panel(cases: Sequence[Case], *, title: str = "") -> "Figure":
             texts = (_before(case), _said(case.after), _below(case, factor))
             pictures = (case.original, case.result, difference)
             for row in range(3):
-                show(x, tops[row], _picture(pictures[row]))
+                show(x, tops[row], as_picture(pictures[row]))
                 start = tops[row] - len(texts[row]) * LINE if row < 2 else tops[2] + height_of + 8
                 for number, line in enumerate(texts[row]):
                     fitted = _shortened(line, width_of + GAP - 8, measure(FONT))
@@ -186,7 +186,7 @@ def _cell(cases: Sequence[Case]) -> tuple[int, int]:
     return max(CELL // 2, round(width * scale)), max(8, round(height * scale))
 
 
-def _picture(image: Any) -> NDArray[np.uint8]:
+def as_picture(image: Any) -> NDArray[np.uint8]:
     """Round to 8 bits: (H, W) for grey or (H, W, 3)."""
     array = np.rint(np.clip(np.asarray(image, dtype=np.float64), 0, 1) * 255).astype(np.uint8)
     return array[0] if array.shape[0] == 1 else array.transpose(1, 2, 0)
@@ -244,7 +244,7 @@ def _caption(cases: Sequence[Case]) -> str:
     return text + (" in its channel." if np.shape(cases[0].original)[0] == 3 else ".")
 
 
-def _ruler(figure: "Figure") -> Callable[[float], Callable[[str], float]]:
+def ruler(figure: "Figure") -> Callable[[float], Callable[[str], float]]:
     """A function of a font size that returns a function of a text: its width in pixels."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.font_manager import FontProperties
@@ -274,7 +274,7 @@ def _shortened(text: str, room: float, width: Callable[[str], float]) -> str:
     return text + "…"
 
 
-def _wrapped(text: str, room: float, most: int, width: Callable[[str], float]) -> list[str]:
+def wrapped(text: str, room: float, most: int, width: Callable[[str], float]) -> list[str]:
     """Break a text between words into at most so many lines; the last one is cut short."""
     lines = [""]
     for word in text.split():

@@ -85,7 +85,7 @@ def spatter(
 
 def _film(layer: Tensor, strength: Water) -> Tensor:
     """How much of the colour of water is added: float32 (N, 1, H, W)."""
-    wet = F.threshold_(layer, math.nextafter(strength.threshold, 0), 0).mul_(255)
+    wet = F.threshold(layer, math.nextafter(strength.threshold, 0), 0).mul_(255)
     # A value above 1 wraps around, as published.
     levels = (wet.to(torch.int16) & 255).squeeze(1).permute(1, 2, 0).contiguous()
     film = sheen(canny(levels)).mul_(levels)
