@@ -157,7 +157,7 @@ def test_a_dry_run_counts_and_writes_nothing(checkpoint: Path) -> None:
     assert result.code == 0, result.err
     assert "corruptions: gaussian_noise, fog, contrast\nseverities: 1, 2, 3, 4, 5\n" in result.out
     assert "passes: 640 images through a model" in result.out  # 40 images, clean and 15 times
-    assert "in 2 cells for each model and corruption" in result.out
+    assert "in 2 cells for each model, corruption and severity" in result.out
     assert "cells: 32, of which 0 are finished" in result.out
     assert not Path("runs").exists()
 

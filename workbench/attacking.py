@@ -43,7 +43,7 @@ def attack_checkpoints(options: Options, arguments: Sequence[str], console: Cons
     todo, subjects = resolve(options, console)
     if options["dry_run"]:
         attacks = f"attacks: {', '.join(todo.condition_names)}"
-        say_plan(todo, [attacks], "attack", options["output"], console)
+        say_plan(todo, [attacks], "model and attack", options["output"], console)
         return True
     refuse_near_chance(todo, subjects, console, force=options["force"])
     with open_run(

@@ -205,7 +205,7 @@ def _say_plan(todo: Plan, options: Options, console: Console) -> None:
         f"severities: {severities}",
         f"passes: {passes} images through a model",
     ]
-    say_plan(todo, lines, "corruption and severity", options["output"], console)
+    say_plan(todo, lines, "model, corruption and severity", options["output"], console)
 
 
 def _show(todo: Plan, strengths: int, directory: RunDirectory, console: Console) -> bool:

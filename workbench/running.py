@@ -105,7 +105,7 @@ def say_plan(
     Args:
         todo: the plan.
         lines: what the models meet.
-        each: what they meet one of at a time, such as ``attack``.
+        each: what there is a cell of each shard for, such as ``model and attack``.
         output: the run directory that was asked for.
         console: where output goes.
     """
@@ -117,7 +117,7 @@ def say_plan(
     for line in (
         f"models: {', '.join(models)}",
         *lines,
-        f"images: {len(todo.ids)}, in {shards} for each model and {each}",
+        f"images: {len(todo.ids)}, in {shards} for each {each}",
         f"cells: {len(todo.cells)}, of which {finished} are finished",
         f"device: {todo.device}",
     ):
