@@ -1,4 +1,4 @@
-"""Corruption errors and mCE against published tables, and from the images up by hand."""
+"""Corruption errors and mCE against published tables."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,8 @@ import pytest
 from attacks.corruptions import EXTRA, STANDARD
 from benchmarks import metrics
 from benchmarks.baselines import ALEXNET, BASELINES
+from benchmarks.corruption_aggregates import Verdicts, corruption_aggregates
+from benchmarks.corruption_axes import CorruptionAxes
 
 NAMES = tuple(ALEXNET.errors)
 
@@ -110,11 +112,22 @@ jpeg_compression 0.7036 0.6768 0.6610 0.5550 0.3822
 }
 
 
-def mean_errors(model: str) -> np.ndarray:
-    """Errors averaged over the severities, (15,) in the order of the literature."""
+def accuracies(model: str) -> np.ndarray:
+    """(15, 5) in the order of the literature."""
     table = [line.split() for line in ROBUSTBENCH[model].strip().splitlines()]
     assert tuple(name for name, *_ in table) == NAMES
-    return 1 - np.array([values for _, *values in table], np.float64).mean(axis=1)
+    return np.array([values for _, *values in table], np.float64)
+
+
+def mean_errors(model: str) -> np.ndarray:
+    """Errors averaged over the severities, (15,)."""
+    return 1 - accuracies(model).mean(axis=1)
+
+
+def verdicts(model: str) -> Verdicts:
+    """5,000 images of which as many are right in each cell as the table says."""
+    right = np.rint(5000 * accuracies(model))[:, :, None] > np.arange(5000)
+    return Verdicts(np.ones(5000, np.uint8), right.astype(np.uint8))
 
 
 def test_resnet50_has_its_published_mce():
@@ -138,6 +151,27 @@ def test_resnet50_has_its_published_mce():
 def test_robustbench_models_have_their_mce(model, published):
     found = 100 * metrics.mce(mean_errors(model), mean_errors("AlexNet"))
     assert found == pytest.approx(published, abs=0.005)
+
+
+def test_verdicts_on_images_come_to_the_same_mce():
+    axes = CorruptionAxes(NAMES, (1, 2, 3, 4, 5))
+    own, base = verdicts("Hendrycks2020AugMix"), verdicts("AlexNet")
+    numbers = corruption_aggregates(axes, own, base, 0)
+    assert 100 * numbers["mce"] == pytest.approx(64.17, abs=0.005)
+    assert numbers["mce_images"] == 5000
+    # Its mean error is 50.67 by RobustBench's own leaderboard.
+    assert 100 * numbers["mean_corruption_error"] == pytest.approx(50.67, abs=0.005)
+    np.testing.assert_allclose(numbers["cell_error"], 1 - accuracies("Hendrycks2020AugMix"))
+    expected = mean_errors("Hendrycks2020AugMix") / mean_errors("AlexNet")
+    np.testing.assert_allclose(numbers["ce"], expected)
+    families = slice(0, 3), slice(3, 7), slice(7, 11), slice(11, 15)
+    ratios = [
+        mean_errors("Hendrycks2020AugMix")[own].mean() / mean_errors("AlexNet")[own].mean()
+        for own in families
+    ]
+    np.testing.assert_allclose(numbers["family_ratio"], ratios)
+    low, high = numbers["mce_interval"]
+    assert low < numbers["mce"] < high
 
 
 def test_alexnet_has_the_published_means():
