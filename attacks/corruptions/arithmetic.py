@@ -9,7 +9,9 @@ ALLOWANCE = 2.0**-13
 
 def unit(pixels: Tensor, dtype: torch.dtype) -> Tensor:
     """8-bit pixels as values in [0, 1]."""
-    return pixels.to(dtype).div_(255)
+    values = pixels.to(dtype)
+    # By a tensor: CUDA multiplies by the inverse of a number in place of dividing by it.
+    return values.div_(values.new_tensor(255))
 
 
 def eight_bits(values: Tensor) -> Tensor:

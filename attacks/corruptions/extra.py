@@ -9,15 +9,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from attacks.corruptions.arithmetic import eight_bits, unit
+from attacks.corruptions.arithmetic import ALLOWANCE, eight_bits, unit
 from attacks.corruptions.colour import hsv_to_rgb, largest, rgb_to_hsv, smallest
 from attacks.corruptions.corruption import Corruption
 from attacks.corruptions.filters import gaussian
 from attacks.corruptions.noise import Normals, draw_normals
 from attacks.corruptions.spatter import Mud, Water, draw_spatter, spatter
-
-_ALLOWANCE = 2.0**-14
-"""Levels that float32 adds before it truncates, just above its rounding: 200 stays 200."""
 
 
 class Saturation(NamedTuple):
@@ -41,7 +38,7 @@ def gaussian_blur(pixels: Tensor, sd: float, draws: None, dtype: torch.dtype) ->
     """Blur by a Gaussian of ``sd`` pixels, the border's values going on beyond it."""
     if dtype == torch.float64:
         return eight_bits(gaussian(unit(pixels, dtype), sd).clamp_(0, 1).mul_(255))
-    return eight_bits(gaussian(pixels.to(dtype), sd).add_(_ALLOWANCE))
+    return eight_bits(gaussian(pixels.to(dtype), sd).add_(ALLOWANCE))
 
 
 def saturate(pixels: Tensor, strength: Saturation, draws: None, dtype: torch.dtype) -> Tensor:
