@@ -33,6 +33,7 @@ class Stream(IntEnum):
     CANVAS = 5
     LIBRARY = 6
     CORRUPTION = 7
+    DEFENSE = 8
 
 
 def image_seeds(seed: int, ids: Tensor) -> Tensor:

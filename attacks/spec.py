@@ -113,13 +113,22 @@ def resolve(text: str) -> Bound:
     if spec.name not in ATTACKS:
         raise ValueError(unknown("attack", spec.name, [*ATTACKS, *(f"{a}:" for a in ADAPTERS)]))
     function = ATTACKS[spec.name]
+    settings = filled_in(spec, function)
+    attack = cast("Attack", functools.partial(cast(Callable[..., object], function), **settings))
+    return Bound(str(Spec(spec.name, settings)), attack, spec.name)
+
+
+def filled_in(spec: Spec, function: Callable[..., object]) -> dict[str, object]:
+    """The settings of a spec, and the function's defaults for those that it does not name.
+
+    Raises:
+        ValueError: for a setting that the function does not have.
+    """
     settings = defaults(function)
     for key in spec.settings:
         if key not in settings:
             raise ValueError(unknown(f"setting of {spec.name}", key, settings))
-    settings.update(spec.settings)
-    attack = cast("Attack", functools.partial(cast(Callable[..., object], function), **settings))
-    return Bound(str(Spec(spec.name, settings)), attack, spec.name)
+    return settings | dict(spec.settings)
 
 
 def names() -> dict[str, str]:

@@ -1,5 +1,10 @@
-"""Training that hardens: for now plain training, which every defense is compared with."""
+"""Training that hardens. A new defense is one file and one line in `DEFENSES`."""
 
+from collections.abc import Callable
+
+from defenses.crop_flip import crop_flip
+from defenses.defense import Defense, compose
+from defenses.resolving import Bound, composed, resolve
 from defenses.steps import learning_rate
 from defenses.training import (
     Batch,
@@ -12,14 +17,25 @@ from defenses.training import (
     train,
 )
 
+DEFENSES: dict[str, Callable[..., Defense]] = {
+    "crop-flip": crop_flip,
+}
+"""Every defense by its name: a function from settings to a `Defense`."""
+
 __all__ = [
+    "DEFENSES",
     "Batch",
+    "Bound",
+    "Defense",
     "DivergenceError",
     "Epoch",
     "Images",
     "Resume",
     "channel_statistics",
+    "compose",
+    "composed",
     "evaluate",
     "learning_rate",
+    "resolve",
     "train",
 ]

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attacks.draws import image_seeds
+from defenses.defense import Defense
 from defenses.steps import Optimizer, Schedule, learning_rate, make_optimizer
 
 # Looking at the loss waits for a GPU, so there it is done seldom; a CPU has nothing to wait for.
@@ -107,11 +109,13 @@ def train(
     warmup: float = 0.0,
     seed: int = 0,
     device: torch.device | str = "cpu",
+    defense: Defense | None = None,
+    ids: Tensor | None = None,
     validation: tuple[Images, Tensor] | None = None,
     watch: Callable[[Batch], None] | None = None,
     resume: Resume | None = None,
 ) -> Iterator[Epoch]:
-    """Train a model in place with cross-entropy and yield one `Epoch` after each pass.
+    """Train a model in place and yield one `Epoch` after each pass.
 
     Every image is seen once per epoch, in an order drawn from ``(seed, epoch)``. Dropout and other
     draws of the model come from the same pair, and the global generators are left as they were.
@@ -132,6 +136,9 @@ def train(
         warmup: epochs over which the rate climbs from 0 to ``lr``.
         seed: of the order of the images and of the model's own draws.
         device: where the model is moved to and trained.
+        defense: what is done to each batch, and its loss; None for plain training.
+        ids: int64 (N,), stable ids of the images that the defense's draws are keyed by, with the
+            seed and the epoch; None to use their rows.
         validation: images and labels to be classified after each pass.
         watch: called now and then within a pass.
         resume: of the last epoch that was yielded, to go on after it; the model must be as it was
@@ -147,6 +154,8 @@ def train(
     batches = len(_order(len(labels), batch_size, seed, 1))
     between = 1 if device.type == "cpu" else _BATCHES_BETWEEN_LOOKS
     finished = 0 if resume is None else resume.epoch
+    defense = defense or Defense()
+    ids = torch.arange(len(labels)) if ids is None else ids.cpu()
     if resume is not None:
         stepper.load_state_dict(dict(resume.optimizer))
 
@@ -161,10 +170,11 @@ def train(
             for group in stepper.param_groups:
                 group["lr"] = rate((number - 1) * batches + i)
             x, y = _fetch(images, labels, rows, device)
-            logits = model(x)
             if number == finished + 1 and i == 0:
-                _check_classes(labels, validation, logits)
-            loss = F.cross_entropy(logits, y)
+                _check_classes(labels, validation, _answer(model, x))
+            seeds = image_seeds(_mixed(seed, number, "defense"), ids[rows]).to(device)
+            moved, targets = defense.transform(x, y, seeds)
+            loss, logits = defense.loss(model, moved, targets, seeds)
             stepper.zero_grad(set_to_none=True)
             loss.backward()
             stepper.step()
@@ -334,6 +344,15 @@ def _check(
     for name, amount in (("weight_decay", weight_decay), ("warmup", warmup)):
         if not amount >= 0:
             raise ValueError(f"{name} is {amount}; it must not be negative")
+
+
+def _answer(model: nn.Module, images: Tensor) -> Tensor:
+    """What a model in training says of images, without leaving a trace in it."""
+    model.eval()
+    with torch.no_grad():
+        logits: Tensor = model(images)
+    model.train()
+    return logits
 
 
 def _check_classes(

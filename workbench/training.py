@@ -41,6 +41,7 @@ def train_checkpoint(request: Request, console: Console) -> None:
     """
     if not (math.isfinite(request.rate) and request.rate > 0):
         raise UsageError(f"--lr {request.rate:g}: the learning rate must be above 0.")
+    _ = request.defense  # a misspelt one is told before the data are read
     device = resolve_device(request.device, request.threads)
     task = load_task(request, console)
     model = make_model(request, task)
@@ -103,6 +104,8 @@ def _train(
                 warmup=request.warmup,
                 seed=request.seed,
                 device=device,
+                defense=request.defense,
+                ids=torch.from_numpy(task.fitted.ids()),
                 validation=validation,
                 watch=watch,
                 resume=resume,

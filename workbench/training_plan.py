@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import workbench
-from defenses import Images, channel_statistics
+from defenses import Bound, Defense, Images, channel_statistics, composed, resolve
 from workbench.console import Console
 from workbench.datasets import Dataset, load_dataset
 from workbench.datasets.dataset import balanced_rows
@@ -29,6 +29,7 @@ class Request:
 
     arch: str
     data: str
+    defenses: tuple[str, ...]
     epochs: int
     batch_size: int
     lr: float | None
@@ -49,6 +50,16 @@ class Request:
     output: Path | None
     dry_run: bool
     arguments: tuple[str, ...]
+
+    @cached_property
+    def bound(self) -> tuple[Bound, ...]:
+        """The defenses in order, their settings filled in."""
+        return tuple(resolve(spec) for spec in self.defenses)
+
+    @cached_property
+    def defense(self) -> Defense:
+        """All of them as one."""
+        return composed(self.bound)
 
     @property
     def rate(self) -> float:
@@ -148,13 +159,15 @@ def metadata(
         cifar_stem=request.cifar_stem,
         data={"name": request.data, "split": "train", "digest": task.fitted.digest},
         seed=request.seed,
+        defenses=tuple(each.spec for each in request.bound),
+        trained_on_corruptions=request.defense.corruptions,
         versions={
             "workbench": workbench.__version__,
             "torch": torch.__version__,
             "torchvision": torchvision.__version__,
         },
         training={
-            **settings(request),
+            **{name: value for name, value in settings(request).items() if name != "defenses"},
             **{name: value for name, value in entry.items() if name not in timings},
         },
     )
@@ -163,6 +176,7 @@ def metadata(
 def settings(request: Request) -> dict[str, Any]:
     """How the weights were moved."""
     return {
+        "defenses": [each.spec for each in request.bound],
         "epochs": request.epochs,
         "batch_size": request.batch_size,
         "lr": request.rate,

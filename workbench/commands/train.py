@@ -38,6 +38,16 @@ def train(
         ),
     ],
     data: o.Data,
+    defenses: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--defense",
+            metavar="SPEC",
+            rich_help_panel=TRAINING,
+            help="Such as crop-flip, or 'crop-flip(padding=2)'; see `workbench list defenses`. "
+            "Repeat for several: they are applied in order.",
+        ),
+    ] = None,
     epochs: Annotated[
         int,
         typer.Option(
@@ -122,7 +132,7 @@ def train(
     json_output: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Train a network on clean images and keep a checkpoint that knows its own preprocessing.
+    """Train a network, hardened if you like, to a checkpoint that knows its own preprocessing.
 
     The run directory gets model.safetensors (the best epoch on the held-out images),
     last.safetensors and history.jsonl. Ctrl-C keeps what is good; the same command with
@@ -134,6 +144,7 @@ def train(
     request = Request(
         arch=arch,
         data=data,
+        defenses=tuple(defenses or ()),
         epochs=epochs,
         batch_size=batch_size,
         lr=lr,

@@ -1,0 +1,66 @@
+"""What a defense is, and how several become one."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attacks.draws import Stream, derived_seeds
+
+Transform = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+Loss = Callable[[nn.Module, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def unchanged(images: Tensor, labels: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
+    """The transform of plain training."""
+    return images, labels
+
+
+def cross_entropy(
+    model: nn.Module, images: Tensor, labels: Tensor, seeds: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The loss of plain training, and the logits it is of."""
+    logits = model(images)
+    return F.cross_entropy(logits, labels), logits
+
+
+@dataclass(frozen=True)
+class Defense:
+    """How training differs from plain training, batch by batch, on the device.
+
+    Attributes:
+        transform: ``transform(images, labels, seeds)`` gives the images and labels to train on.
+            Images are float32 (n, C, H, W) in [0, 1] both ways; labels int64 (n,), or float32
+            (n, K) where classes are mixed; seeds int64 (n,), keyed by (seed, epoch, image).
+        loss: ``loss(model, images, labels, seeds)`` gives the mean loss of the batch, and logits
+            (n, K) of its images for the training error. The model is in training mode.
+        corruptions: the test corruptions that the transform shows the model.
+    """
+
+    transform: Transform = unchanged
+    loss: Loss = cross_entropy
+    corruptions: tuple[str, ...] = ()
+
+
+def compose(defenses: Sequence[Defense]) -> Defense:
+    """One defense that applies the transforms in order, each with draws of its own.
+
+    Raises:
+        ValueError: if more than one of them has a loss of its own.
+    """
+    losses = [each.loss for each in defenses if each.loss is not cross_entropy]
+    if len(losses) > 1:
+        raise ValueError(f"{len(losses)} of the defenses decide the loss; only one can")
+
+    def transform(images: Tensor, labels: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
+        for position, defense in enumerate(defenses, start=1):
+            own = derived_seeds(seeds, stream=Stream.DEFENSE, step=position)
+            images, labels = defense.transform(images, labels, own)
+        return images, labels
+
+    return Defense(
+        transform,
+        losses[0] if losses else cross_entropy,
+        tuple(dict.fromkeys(name for each in defenses for name in each.corruptions)),
+    )
