@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 
+from defenses.corrupted import corrupted
 from defenses.crop_flip import crop_flip
 from defenses.defense import Defense, compose
+from defenses.geometric import geometric
+from defenses.noisy import noisy
 from defenses.resolving import Bound, composed, resolve
 from defenses.steps import learning_rate
 from defenses.training import (
@@ -19,6 +22,9 @@ from defenses.training import (
 
 DEFENSES: dict[str, Callable[..., Defense]] = {
     "crop-flip": crop_flip,
+    "noisy": noisy,
+    "geometric": geometric,
+    "corrupted": corrupted,
 }
 """Every defense by its name: a function from settings to a `Defense`."""
 

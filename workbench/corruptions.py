@@ -13,10 +13,9 @@ from torch import Tensor
 
 from attacks.corruptions import (
     CORRUPTIONS,
-    EXTRA,
+    GROUPS,
     SEVERITIES,
     SIZES,
-    STANDARD,
     Corruption,
     corrupt,
     strength_size,
@@ -55,13 +54,12 @@ def parse_corruptions(text: str) -> tuple[str, ...]:
         UsageError: something in it is none of these.
 
     """
-    groups = _groups()
     chosen: set[str] = set()
     for part in filter(None, (part.strip() for part in text.split(","))):
         word = part.lower().replace("-", "_")
-        if word not in groups and word not in CORRUPTIONS:
-            raise unknown("corruption", part, [*CORRUPTIONS, *groups])
-        chosen.update(groups.get(word, (word,)))
+        if word not in GROUPS and word not in CORRUPTIONS:
+            raise unknown("corruption", part, [*CORRUPTIONS, *GROUPS])
+        chosen.update(GROUPS.get(word, (word,)))
     if not chosen:
         raise UsageError(
             f"--corruptions {text!r} names none: write standard, extra, all, a family such as "
@@ -286,12 +284,3 @@ def textures_digest(textures: Sequence[Tensor]) -> str:
         digest.update(np.array(texture.shape, "<i8").tobytes())
         digest.update(texture.contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def _groups() -> dict[str, tuple[str, ...]]:
-    """What stands for several corruptions: the groups of the literature, and the families."""
-    groups = {"standard": STANDARD, "extra": EXTRA, "all": tuple(CORRUPTIONS)}
-    for name, corruption in CORRUPTIONS.items():
-        if corruption.family != "extra":
-            groups[corruption.family] = (*groups.get(corruption.family, ()), name)
-    return groups

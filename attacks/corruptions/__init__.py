@@ -27,9 +27,20 @@ STANDARD = tuple(name for name, each in CORRUPTIONS.items() if each.family != "e
 EXTRA = tuple(name for name, each in CORRUPTIONS.items() if each.family == "extra")
 """The 4 that were published for validation."""
 
+GROUPS: dict[str, tuple[str, ...]] = {
+    "standard": STANDARD,
+    "extra": EXTRA,
+    "all": tuple(CORRUPTIONS),
+} | {
+    family: tuple(name for name in STANDARD if CORRUPTIONS[name].family == family)
+    for family in ("noise", "blur", "weather", "digital")
+}
+"""What stands for several corruptions: the groups of the literature, and the families."""
+
 __all__ = [
     "CORRUPTIONS",
     "EXTRA",
+    "GROUPS",
     "SEVERITIES",
     "SIZES",
     "SMALLEST",
