@@ -5,9 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_case import CLASSES, task, workbench, write_checkpoint, write_data
+from cli_case import CLASSES, refused, task, workbench, write_checkpoint, write_data
 
 from attacks import ATTACKS
+from attacks.corruptions import CORRUPTIONS
+from defenses import DEFENSES
+from workbench.commands.list import Kind, settings_of
 
 
 def test_attacks_of_ours_and_of_both_libraries_are_listed() -> None:
@@ -27,6 +30,47 @@ def test_an_attack_shows_its_settings_with_defaults_and_meanings() -> None:
     assert "radius of the ball" in text
     settings = workbench("list", "attacks", "torchattacks:PGD", "--json").document["settings"]
     assert "alpha" in settings
+
+
+def test_defenses_are_listed_and_show_their_settings() -> None:
+    names = workbench("list", "defenses", "--json").document["names"]
+    assert set(names) == set(DEFENSES)
+    assert all(len(text) > 20 and text.endswith(".") for text in names.values())
+    document = workbench("list", "defenses", "corrupted", "--json").document
+    assert document["settings"] == {
+        "corruptions": "standard", "severities": [1, 2, 3, 4, 5], "share": 1.0,
+    }  # fmt: skip
+    text = workbench("list", "defenses", "crop-flip").out
+    assert "padding" in text
+    assert "pixels on each side" in text
+    assert workbench("list", "defenses", "geometric", "--quiet").out.split()[:2] == [
+        "rotate", "flip",
+    ]  # fmt: skip
+    refused(workbench("list", "defenses", "geometrik"), "Did you mean 'geometric'")
+
+
+@pytest.mark.parametrize("name", sorted(DEFENSES))
+def test_every_setting_of_a_defense_says_what_it_means(name: str) -> None:
+    for setting, (_, meaning) in settings_of(Kind.DEFENSES, name).items():
+        assert len(meaning) > 10, setting
+
+
+def test_corruptions_are_listed_and_show_the_published_strengths() -> None:
+    names = workbench("list", "corruptions", "--json").document["names"]
+    assert list(names) == list(CORRUPTIONS)
+    assert [text.partition(";")[0] for text in names.values()].count("weather") == 4
+    assert sum("standard 15" in text for text in names.values()) == 15
+    assert workbench("list", "corruptions", "blur", "--quiet").out.split() == [
+        "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "gaussian_blur",
+    ]  # fmt: skip
+    plain = workbench("list", "corruptions", "contrast", "--json").document["strengths"]
+    # Hendrycks & Dietterich 2019, their generator for ImageNet-C
+    assert [each["strength"] for each in plain["224"]] == [0.4, 0.3, 0.2, 0.1, 0.05]
+    glass = workbench("list", "corruptions", "glass_blur", "--json").document["strengths"]
+    assert glass["224"][4] == {"sigma": 1.5, "max_delta": 4, "sweeps": 2}
+    rows = workbench("list", "corruptions", "spatter").out.splitlines()
+    mud = next(row for row in rows if "224" in row and "outline" in row)
+    assert [cell.strip() for cell in mud.split("│")[3:8]] == ["", "", "", "1.5", "1.5"]
 
 
 def test_names_can_be_filtered_and_piped() -> None:

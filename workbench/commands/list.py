@@ -1,7 +1,8 @@
 """`workbench list`: the names that other verbs understand."""
 
+import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -16,6 +17,8 @@ class Kind(StrEnum):
     """What can be listed."""
 
     ATTACKS = "attacks"
+    DEFENSES = "defenses"
+    CORRUPTIONS = "corruptions"
     MODELS = "models"
     ARCHITECTURES = "architectures"
     DATASETS = "datasets"
@@ -25,17 +28,23 @@ def list_names(
     kind: Annotated[Kind, typer.Argument(help="What to list; models and architectures are one.")],
     name: Annotated[
         str | None,
-        typer.Argument(help="Only names with this text; an attack's full name shows its settings."),
+        typer.Argument(
+            help="Only names with this text; the full name of an attack, a defense or a corruption "
+            "shows its settings or strengths."
+        ),
     ] = None,
     json_output: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """List the attacks, architectures (or models, the same) or data sets that there are."""
+    """List the attacks, defenses, corruptions, architectures (or models) or data sets there are."""
     console = make_console(json_output=json_output, quiet=quiet)
     known = _names(kind, name)
-    if kind is Kind.ATTACKS and name in known:
-        _show_attack(console, name, known[name])
+    if name in known and kind is Kind.CORRUPTIONS:
+        _show_strengths(console, name, known[name])
+        return
+    if name in known and kind in (Kind.ATTACKS, Kind.DEFENSES):
+        _show_settings(console, kind, name, known[name])
         return
     part = (name or "").lower()
     found = {key: text for key, text in known.items() if part in key.lower()}
@@ -46,14 +55,39 @@ def list_names(
     console.essential("\n".join(found))
 
 
-def settings_of(name: str) -> dict[str, tuple[object, str]]:
-    """An attack's settings: the default of each, and what it means where the attack says so."""
-    from attacks import ATTACKS
-    from attacks.spec import parse, resolve
+def settings_of(kind: Kind, name: str) -> dict[str, tuple[object, str]]:
+    """An attack's or a defense's settings: the default of each, and its meaning where told."""
+    from attacks.spec import defaults, parse, resolve
 
-    meanings = _argument_texts(ATTACKS[name].__doc__ or "") if name in ATTACKS else {}
-    settings = parse(resolve(name).spec).settings
+    functions = _functions(kind)
+    meanings = _argument_texts(functions[name].__doc__ or "") if name in functions else {}
+    if kind is Kind.DEFENSES:
+        settings: Mapping[str, object] = defaults(functions[name])
+    else:  # those of other libraries too
+        settings = parse(resolve(name).spec).settings
     return {key: (value, meanings.get(key, "")) for key, value in settings.items()}
+
+
+def strengths_of(name: str) -> dict[int, list[dict[str, object]]]:
+    """A corruption's strengths: for each size of images, the values at severities 1 to 5."""
+    from attacks.corruptions import CORRUPTIONS
+
+    return {
+        size: [
+            each._asdict() if hasattr(each, "_asdict") else {"strength": each} for each in strengths
+        ]
+        for size, strengths in CORRUPTIONS[name].strengths.items()
+    }
+
+
+def _functions(kind: Kind) -> Mapping[str, Callable[..., object]]:
+    if kind is Kind.DEFENSES:
+        from defenses import DEFENSES
+
+        return DEFENSES
+    from attacks import ATTACKS
+
+    return ATTACKS
 
 
 def _names(kind: Kind, name: str | None) -> dict[str, str]:
@@ -61,6 +95,18 @@ def _names(kind: Kind, name: str | None) -> dict[str, str]:
         from attacks.spec import names
 
         return {key: text.replace("``", "") for key, text in names().items()}
+    if kind is Kind.DEFENSES:
+        return {
+            key: (inspect.getdoc(function) or "").partition("\n")[0].replace("``", "")
+            for key, function in _functions(kind).items()
+        }
+    if kind is Kind.CORRUPTIONS:
+        from attacks.corruptions import CORRUPTIONS, STANDARD
+
+        return {
+            key: f"{each.family}; one of the standard 15" if key in STANDARD else each.family
+            for key, each in CORRUPTIONS.items()
+        }
     if kind is Kind.DATASETS:
         from workbench.datasets import datasets
 
@@ -73,28 +119,53 @@ def _names(kind: Kind, name: str | None) -> dict[str, str]:
     return known
 
 
-def _show_attack(console: Console, name: str, summary: str) -> None:
-    from rich.table import Table
+def _show_settings(console: Console, kind: Kind, name: str, summary: str) -> None:
     from rich.text import Text
 
-    settings = settings_of(name)
-    table = Table(title=Text(f"{name}: {summary}"), title_justify="left", header_style="bold")
+    settings = settings_of(kind, name)
+    table = _titled(f"{name}: {summary}")
     table.add_column("setting", no_wrap=True)
     table.add_column("default", no_wrap=True)
     table.add_column("meaning")
     for key, (default, meaning) in settings.items():
-        table.add_row(key, _plain(default), Text(meaning))
+        table.add_row(key, Text(_plain(default)), Text(meaning))
     console.show(table)
     content: dict[str, Any] = {key: default for key, (default, _) in settings.items()}
-    console.document({"kind": "attacks", "name": name, "summary": summary, "settings": content})
+    console.document({"kind": kind.value, "name": name, "summary": summary, "settings": content})
     console.essential("\n".join(settings))
 
 
-def _table(title: str, rows: Mapping[str, str]) -> Any:
+def _show_strengths(console: Console, name: str, summary: str) -> None:
+    strengths = strengths_of(name)
+    table = _titled(f"{name}: {summary}")
+    table.add_column("images of", justify="right", no_wrap=True)
+    table.add_column("severity", no_wrap=True)
+    for severity in range(1, 6):
+        table.add_column(str(severity), justify="right", no_wrap=True)
+    for size, levels in strengths.items():
+        for key in dict.fromkeys(key for level in levels for key in level):
+            values = [_plain(level[key]) if key in level else "" for level in levels]
+            table.add_row(f"{size} pixels", key, *values)
+        table.add_section()
+    console.show(table)
+    content = {str(size): levels for size, levels in strengths.items()}
+    console.document(
+        {"kind": "corruptions", "name": name, "summary": summary, "strengths": content}
+    )
+    console.essential(name)
+
+
+def _titled(title: str) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=f"{len(rows)} {title}", title_justify="left", header_style="bold")
+    return Table(title=Text(title), title_justify="left", header_style="bold")
+
+
+def _table(title: str, rows: Mapping[str, str]) -> Any:
+    from rich.text import Text
+
+    table = _titled(f"{len(rows)} {title}")
     table.add_column("name", no_wrap=True)
     table.add_column("what it is")
     for name, summary in rows.items():
@@ -120,4 +191,6 @@ def _plain(value: object) -> str:
 
     if isinstance(value, float):
         return plain_number(value)
-    return "none" if value is None else str(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_plain, value))}]"
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
