@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from cli_case import task, workbench
 
 from attacks.corruptions import CORRUPTIONS, EXTRA, STANDARD, corrupt
 from attacks.draws import image_seeds
 from defenses import DEFENSES, composed, resolve
+from workbench.models import read_checkpoint
 
 corrupted = DEFENSES["corrupted"]
 
@@ -113,3 +115,30 @@ def test_one_severity_needs_no_list():
 def test_settings_that_cannot_be_are_told(setting, message):
     with pytest.raises(ValueError, match=message):
         corrupted(**setting)
+
+
+def test_a_trained_model_is_marked_where_its_errors_are_shown(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images, labels = task(60, seed=1)
+    large = images.repeat(2, axis=1).repeat(2, axis=2)  # 16 pixels are the least
+    np.savez("data.npz", images=large, labels=labels)
+    common = ("--data", "data.npz", "--epochs", 2, "--batch-size", 16, "--threads", 1)
+    spec = "corrupted(corruptions=[fog, brightness], severities=2)"
+    for name, defenses in (("seen", ("--defense", "crop-flip", "--defense", spec)), ("plain", ())):
+        done = workbench("train", "mlp", *common, "--lr", 0.05, *defenses, "--output", name)
+        assert done.code == 0, done.err
+        (tmp_path / name / "model.safetensors").rename(tmp_path / f"{name}.safetensors")
+    said = read_checkpoint(tmp_path / "seen.safetensors").metadata
+    assert said.trained_on_corruptions == ("fog", "brightness")
+    assert said.defenses[1] == resolve(spec).spec
+    measure = (
+        "benchmark", "seen.safetensors", "plain.safetensors", "--data", "data.npz",
+        "--corruptions", "contrast", "--severities", 1, "--threads", 1, "--force",
+    )  # fmt: skip
+    shown = workbench(*measure)
+    assert shown.code == 0, shown.err
+    assert "seen †" in shown.out
+    assert "† seen: trained on test corruptions (fog, brightness)" in shown.out
+    assert "plain †" not in shown.out
+    results = workbench(*measure, "--json").document["results"]
+    assert [each["trained_on_corruptions"] for each in results] == [["fog", "brightness"], []]
