@@ -5,20 +5,12 @@ from collections.abc import Callable
 from defenses.corrupted import corrupted
 from defenses.crop_flip import crop_flip
 from defenses.defense import Defense, compose
+from defenses.evaluation import Batch, Images, channel_statistics, evaluate
 from defenses.geometric import geometric
 from defenses.noisy import noisy
 from defenses.resolving import Bound, composed, resolve
 from defenses.steps import learning_rate
-from defenses.training import (
-    Batch,
-    DivergenceError,
-    Epoch,
-    Images,
-    Resume,
-    channel_statistics,
-    evaluate,
-    train,
-)
+from defenses.training import DivergenceError, Epoch, Resume, train
 
 DEFENSES: dict[str, Callable[..., Defense]] = {
     "crop-flip": crop_flip,

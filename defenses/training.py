@@ -5,31 +5,18 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from attacks.draws import image_seeds
 from defenses.defense import Defense
+from defenses.evaluation import Batch, Images, Totals, evaluate, fetch
 from defenses.steps import Optimizer, Schedule, learning_rate, make_optimizer
 
 # Looking at the loss waits for a GPU, so there it is done seldom; a CPU has nothing to wait for.
 _BATCHES_BETWEEN_LOOKS = 20
-_EVALUATION_BATCH = 512
-
-
-class Images(Protocol):
-    """Images that can be asked for by row: a tensor, or something that reads them when asked."""
-
-    def __len__(self) -> int:
-        """How many there are."""
-        ...
-
-    def __getitem__(self, rows: Tensor, /) -> Tensor:
-        """Uint8 (n, C, H, W), or float32 in [0, 1], for int64 rows (n,)."""
-        ...
 
 
 class DivergenceError(ValueError):
@@ -79,19 +66,6 @@ class Epoch:
     def images_per_second(self) -> float:
         """Training images per second of wall time."""
         return self.images / self.seconds if self.seconds > 0 else math.inf
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Where a pass stands, for a progress display: counts so far in this epoch.
-
-    ``loss`` and ``error`` are means over the ``images`` seen so far.
-    """
-
-    epoch: int
-    images: int
-    loss: float
-    error: float
 
 
 def train(
@@ -165,11 +139,11 @@ def train(
     rate(0)  # an unknown schedule is told now, not at the first epoch
 
     def steps(number: int) -> Iterator[Batch]:
-        totals = _Totals(number, device)
+        totals = Totals(number, device)
         for i, rows in enumerate(_order(len(labels), batch_size, seed, number)):
             for group in stepper.param_groups:
                 group["lr"] = rate((number - 1) * batches + i)
-            x, y = _fetch(images, labels, rows, device)
+            x, y = fetch(images, labels, rows, device)
             if number == finished + 1 and i == 0:
                 _check_classes(labels, validation, _answer(model, x))
             seeds = image_seeds(_mixed(seed, number, "defense"), ids[rows]).to(device)
@@ -217,61 +191,6 @@ def train(
     return run()
 
 
-def evaluate(
-    model: nn.Module, images: Images, labels: Tensor, *, device: torch.device | str = "cpu"
-) -> tuple[float, float]:
-    """Mean cross-entropy (nats) and share misclassified; the model is used in the mode it is in."""
-    device = torch.device(device)
-    totals = _Totals(0, device)
-    with torch.no_grad():
-        for rows in torch.arange(len(labels)).split(_EVALUATION_BATCH):
-            x, y = _fetch(images, labels, rows, device)
-            logits = model(x)
-            totals.add(F.cross_entropy(logits, y), logits, y)
-    seen = totals.read()
-    return seen.loss, seen.error
-
-
-def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel, in units of [0, 1], over all images and pixels.
-
-    A channel that never varies gets a deviation of 1, so that dividing by it is harmless.
-    """
-    count, total, squares = 0, torch.zeros(1).double(), torch.zeros(1).double()
-    for rows in torch.arange(len(images)).split(_EVALUATION_BATCH):
-        x = _unit(images[rows]).double()
-        count += x.numel() // x.shape[1]
-        total = total + x.sum((0, 2, 3)).cpu()
-        squares = squares + (x * x).sum((0, 2, 3)).cpu()
-    if count == 0:
-        raise ValueError("no images to take the mean and the deviation of")
-    mean = total / count
-    deviation = (squares / count - mean * mean).clamp_min(0).sqrt()
-    deviation[deviation < 1e-6] = 1.0
-    return tuple(mean.tolist()), tuple(deviation.tolist())
-
-
-class _Totals:
-    """Sums over a pass, kept on the device so that reading them is the only wait."""
-
-    def __init__(self, epoch: int, device: torch.device) -> None:
-        self.epoch = epoch
-        self.images = 0
-        self._loss = torch.zeros((), device=device, dtype=torch.float64)
-        self._wrong = torch.zeros((), device=device, dtype=torch.int64)
-
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Count one batch in; ``loss`` is its mean."""
-        self.images += len(labels)
-        self._loss += loss.double() * len(labels)
-        self._wrong += (logits.argmax(1) != labels).sum()
-
-    def read(self) -> Batch:
-        """The means so far."""
-        seen = max(self.images, 1)
-        return Batch(self.epoch, self.images, float(self._loss) / seen, int(self._wrong) / seen)
-
-
 def _check_weights(model: nn.Module, epoch: int) -> None:
     for name, values in model.state_dict().items():
         if values.is_floating_point() and not bool(torch.isfinite(values).all()):
@@ -297,18 +216,6 @@ def _order(count: int, batch_size: int, seed: int, epoch: int) -> list[Tensor]:
 def _mixed(seed: int, epoch: int, purpose: str) -> int:
     digest = hashlib.blake2b(f"{seed}/{epoch}/{purpose}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
-
-
-def _fetch(
-    images: Images, labels: Tensor, rows: Tensor, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    if isinstance(images, Tensor):
-        rows = rows.to(images.device)
-    return _unit(images[rows].to(device)), labels[rows.to(labels.device)].to(device)
-
-
-def _unit(images: Tensor) -> Tensor:
-    return images.float() / 255 if images.dtype == torch.uint8 else images.float()
 
 
 def _generators(device: torch.device) -> list[torch.device]:
