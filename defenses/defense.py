@@ -25,6 +25,28 @@ def cross_entropy(
     return F.cross_entropy(logits, labels), logits
 
 
+def smoothed(loss: Loss, share: float) -> Loss:
+    """The loss of plain training with ``share`` of each label spread evenly over all classes.
+
+    Raises:
+        ValueError: the share is not in [0, 1), or the loss is another one.
+    """
+    if not 0 <= share < 1:
+        raise ValueError(f"label_smoothing is {share}; it must be in [0, 1)")
+    if share == 0:
+        return loss
+    if loss is not cross_entropy:
+        raise ValueError("label_smoothing is for plain training's loss; a defense has its own")
+
+    def smooth(
+        model: nn.Module, images: Tensor, labels: Tensor, seeds: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        logits = model(images)
+        return F.cross_entropy(logits, labels, label_smoothing=share), logits
+
+    return smooth
+
+
 @dataclass(frozen=True)
 class Defense:
     """How training differs from plain training, batch by batch, on the device.

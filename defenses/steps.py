@@ -1,7 +1,7 @@
 """How far each step goes: learning-rate schedules, and the optimizer that takes the steps."""
 
 import math
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -35,12 +35,18 @@ def learning_rate(
 
 
 def make_optimizer(
-    model: nn.Module, name: Optimizer, lr: float, momentum: float, weight_decay: float
+    model: nn.Module,
+    name: Optimizer,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    spare_norms: bool = False,
 ) -> torch.optim.Optimizer:
     """The optimizer over every parameter that requires a gradient.
 
     ``weight_decay`` is an L2 term for ``sgd`` (with Nesterov's momentum) and ``adam``, and
-    decoupled from the gradient for ``adamw`` (Loshchilov & Hutter 2019).
+    decoupled from the gradient for ``adamw`` (Loshchilov & Hutter 2019). With ``spare_norms`` it
+    is for tensors of two or more dimensions alone: not for norms and biases.
 
     Raises:
         ValueError: an unknown name, or nothing to train.
@@ -48,12 +54,18 @@ def make_optimizer(
     weights = [p for p in model.parameters() if p.requires_grad]
     if not weights:
         raise ValueError("nothing to train: no parameter of the model requires a gradient")
+    groups: list[dict[str, Any]] = [{"params": weights}]
+    if spare_norms:
+        groups = [
+            {"params": [p for p in weights if p.ndim > 1]},
+            {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
+        ]
     if name == "sgd":
         return torch.optim.SGD(
-            weights, lr, momentum=momentum, weight_decay=weight_decay, nesterov=momentum > 0
+            groups, lr, momentum=momentum, weight_decay=weight_decay, nesterov=momentum > 0
         )
     if name == "adam":
-        return torch.optim.Adam(weights, lr, weight_decay=weight_decay)
+        return torch.optim.Adam(groups, lr, weight_decay=weight_decay)
     if name == "adamw":
-        return torch.optim.AdamW(weights, lr, weight_decay=weight_decay)
+        return torch.optim.AdamW(groups, lr, weight_decay=weight_decay)
     raise ValueError(f"no optimizer {name!r}: sgd, adam or adamw")

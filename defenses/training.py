@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from attacks.draws import image_seeds
-from defenses.defense import Defense
+from defenses.averaging import Average
+from defenses.defense import Defense, smoothed
 from defenses.evaluation import Batch, Images, Totals, evaluate, fetch
 from defenses.steps import Optimizer, Schedule, learning_rate, make_optimizer
 
@@ -27,11 +28,13 @@ class DivergenceError(ValueError):
 class Resume:
     """What training needs, beside the model, to go on after ``epoch`` as if never interrupted.
 
-    ``optimizer`` is the optimizer's own state; it can be saved with `torch.save`.
+    ``optimizer`` is the optimizer's own state, ``weights`` the model's where the model itself holds
+    their running mean (``ema``). Both can be saved with `torch.save`.
     """
 
     epoch: int
     optimizer: Mapping[str, Any]
+    weights: Mapping[str, Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,12 @@ def train(
     lr: float = 0.1,
     momentum: float = 0.9,
     weight_decay: float = 5e-4,
+    spare_norms: bool = False,
     optimizer: Optimizer = "sgd",
     schedule: Schedule = "cosine",
     warmup: float = 0.0,
+    label_smoothing: float = 0.0,
+    ema: float = 0.0,
     seed: int = 0,
     device: torch.device | str = "cpu",
     defense: Defense | None = None,
@@ -94,7 +100,8 @@ def train(
     Every image is seen once per epoch, in an order drawn from ``(seed, epoch)``. Dropout and other
     draws of the model come from the same pair, and the global generators are left as they were.
     On a CPU the same seed gives the same weights, as long as the number of threads is the same.
-    At each yield the model is in eval mode.
+    At each yield the model is in eval mode. Frozen parameters stay as they are, and layers of
+    nothing else are never put in training mode, so that frozen norms keep their statistics.
 
     Args:
         model: maps images (n, C, H, W) in [0, 1] to logits (n, K); its normalisation is its own.
@@ -105,9 +112,16 @@ def train(
         lr: peak learning rate.
         momentum: of SGD, in Nesterov's form; 0 for plain steps. Adam's betas are its defaults.
         weight_decay: an L2 term for ``sgd`` and ``adam``, decoupled for ``adamw``.
+        spare_norms: the weights of norms and all biases do not decay (He et al., "Bag of tricks
+            for image classification", CVPR 2019).
         optimizer: ``sgd``, ``adam`` or ``adamw``.
         schedule: see `defenses.steps.learning_rate`.
         warmup: epochs over which the rate climbs from 0 to ``lr``.
+        label_smoothing: this share of each label is spread over all classes (Szegedy et al.,
+            "Rethinking the Inception architecture", CVPR 2016).
+        ema: of the weights, a running mean that keeps this share of itself at each step is what
+            is validated and what the model holds at each yield; 0 for the weights themselves. See
+            `defenses.averaging`.
         seed: of the order of the images and of the model's own draws.
         device: where the model is moved to and trained.
         defense: what is done to each batch, and its loss; None for plain training.
@@ -123,12 +137,14 @@ def train(
         DivergenceError: when the loss or a weight stops being finite. It is a `ValueError`.
     """
     _check(images, labels, validation, epochs, batch_size, lr, momentum, weight_decay, warmup)
+    defense = defense or Defense()
+    loss_of = smoothed(defense.loss, label_smoothing)
     device = torch.device(device)
-    stepper = make_optimizer(model.to(device), optimizer, lr, momentum, weight_decay)
+    stepper = make_optimizer(model.to(device), optimizer, lr, momentum, weight_decay, spare_norms)
+    average = Average(model, ema, None if resume is None else resume.weights)
     batches = len(_order(len(labels), batch_size, seed, 1))
     between = 1 if device.type == "cpu" else _BATCHES_BETWEEN_LOOKS
     finished = 0 if resume is None else resume.epoch
-    defense = defense or Defense()
     ids = torch.arange(len(labels)) if ids is None else ids.cpu()
     if resume is not None:
         stepper.load_state_dict(dict(resume.optimizer))
@@ -148,10 +164,11 @@ def train(
                 _check_classes(labels, validation, _answer(model, x))
             seeds = image_seeds(_mixed(seed, number, "defense"), ids[rows]).to(device)
             moved, targets = defense.transform(x, y, seeds)
-            loss, logits = defense.loss(model, moved, targets, seeds)
+            loss, logits = loss_of(model, moved, targets, seeds)
             stepper.zero_grad(set_to_none=True)
             loss.backward()
             stepper.step()
+            average.follow((number - 1) * batches + i)
             totals.add(loss.detach(), logits.detach(), y)
             if (i + 1) % between == 0 or i + 1 == batches:
                 yield totals.read()
@@ -159,7 +176,7 @@ def train(
     def run() -> Iterator[Epoch]:
         for number in range(finished + 1, epochs + 1):
             began = time.perf_counter()
-            model.train()
+            _to_training(model)
             with torch.random.fork_rng(_generators(device)):
                 torch.manual_seed(_mixed(seed, number, "model"))
                 for seen in steps(number):
@@ -170,6 +187,7 @@ def train(
             seconds = time.perf_counter() - began
             model.eval()
             _check_weights(model, number)
+            average.put_in()
             loss, error = (
                 (None, None) if validation is None else evaluate(model, *validation, device=device)
             )
@@ -185,8 +203,9 @@ def train(
                 rate(number * batches - 1),
                 seen.images,
                 seconds,
-                Resume(number, stepper.state_dict()),
+                Resume(number, stepper.state_dict(), average.weights),
             )
+            average.take_out()
 
     return run()
 
@@ -258,8 +277,17 @@ def _answer(model: nn.Module, images: Tensor) -> Tensor:
     model.eval()
     with torch.no_grad():
         logits: Tensor = model(images)
-    model.train()
+    _to_training(model)
     return logits
+
+
+def _to_training(model: nn.Module) -> None:
+    """Training mode, but for layers whose own parameters are all frozen."""
+    model.train()
+    for layer in model.modules():
+        own = list(layer.parameters(recurse=False))
+        if own and not any(parameter.requires_grad for parameter in own):
+            layer.eval()
 
 
 def _check_classes(
