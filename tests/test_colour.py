@@ -7,7 +7,7 @@ import pytest
 import torch
 from skimage import color
 
-from attacks.corruptions.colour import HSV, hsv_to_rgb, largest, rgb_to_hsv, smallest, with_value
+from attacks.corruptions.colour import HSV, hsv_to_rgb, largest, rgb_to_hsv, smallest
 
 LEVELS = np.random.default_rng(3).integers(0, 256, (2, 3, 61, 47)).astype(np.uint8)
 LEVELS[:, :, :8] = LEVELS[:, :1, :8]  # greys
@@ -48,14 +48,6 @@ def test_the_standard_library_agrees(dtype: torch.dtype) -> None:
         expected = colorsys.rgb_to_hsv(*RGB[0, :, row, column].tolist())
         ours = [float(part[row, column]) for part in (hue, saturation, value)]
         assert ours == pytest.approx(expected, abs=1e-6)
-
-
-def test_another_value_is_the_way_there_and_back() -> None:
-    hue, saturation, value = rgb_to_hsv(RGB)
-    brighter = (value + 0.2).clamp(max=1)
-    expected = hsv_to_rgb(HSV(hue, saturation, brighter))
-    levels = with_value(RGB * 255, value * 255, brighter * 255)
-    torch.testing.assert_close(levels, expected * 255, rtol=0, atol=1e-11)
 
 
 def test_largest_and_smallest_keep_the_dtype() -> None:

@@ -1,6 +1,5 @@
 """Corruptions by name: what was asked for, and how images are corrupted in memory."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,8 @@ from attacks.corruptions import (
     corrupt,
     strength_size,
 )
+from attacks.corruptions.textures import digest
+from attacks.corruptions.weather import frost_with
 from attacks.draws import image_seeds
 from benchmarks.suite import Corrupted, Shard
 from workbench.errors import UsageError, unknown
@@ -110,7 +111,7 @@ class Recipe:
         strengths: 32, 64 or 224, or None to go by the images' size.
         exact: compute in float64, as published.
         jpeg85: save as JPEG of quality 85 and read again afterwards, as ImageNet-C was stored.
-        textures: digest of the frost textures, or ``procedural``.
+        textures: the start of the digest of the frost textures, or ``procedural``.
         device: where to compute; None stays where the images are.
     """
 
@@ -203,12 +204,8 @@ def make_recipes(
     for name in names:
         mine = replace(common, corruption=CORRUPTIONS[name])
         if name == "frost" and textures is not None:
-            from attacks.corruptions.weather import frost_with
-
             pictures = read_textures(textures)
-            mine = replace(
-                mine, corruption=frost_with(pictures), textures=textures_digest(pictures)
-            )
+            mine = replace(mine, corruption=frost_with(pictures), textures=digest(pictures)[:16])
         recipes += [replace(mine, severity=severity) for severity in severities]
     return recipes
 
@@ -275,12 +272,3 @@ def read_textures(folder: Path) -> tuple[Tensor, ...]:
         torch.tensor(decode(path, (header.height, header.width), 3, None)).permute(2, 0, 1)
         for path, header in zip(files, headers, strict=True)
     )
-
-
-def textures_digest(textures: Sequence[Tensor]) -> str:
-    """SHA-256 over the sizes and pixels of textures, in order; the first 16 digits."""
-    digest = hashlib.sha256()
-    for texture in textures:
-        digest.update(np.array(texture.shape, "<i8").tobytes())
-        digest.update(texture.contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]

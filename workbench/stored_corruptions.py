@@ -123,7 +123,7 @@ def _from_files(
         for severity in severities:
             root = found.parts[name] / str(severity)
             digest = _files_digest(root, places)
-            read = _Files(root, tuple(places), (shape[0], shape[1]), shape[2])
+            read = _Files(root, places, (shape[0], shape[1]), shape[2])
             yield Corrupted(name, severity, _description(found, digest), _Stored(read))
 
 
@@ -143,7 +143,7 @@ class _Files:
         return files.read(slice(None))
 
 
-def _places(found: CorruptedSet, root: Path, data: Dataset) -> list[Path]:
+def _places(found: CorruptedSet, root: Path, data: Dataset) -> tuple[Path, ...]:
     """Of each image of the data, its file below the folder of a severity: ``CLASS/IMAGE.JPEG``."""
     by_name: dict[str, list[Path]] = {}
     for path in image_files(root):
@@ -165,7 +165,7 @@ def _places(found: CorruptedSet, root: Path, data: Dataset) -> list[Path]:
                 "images."
             )
         places.append(candidates[0])
-    return places
+    return tuple(places)  # every corruption at every severity shares it
 
 
 def _check_labels(found: CorruptedSet, data: Dataset, theirs: NDArray[np.int64]) -> None:

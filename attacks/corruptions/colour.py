@@ -65,20 +65,6 @@ def hsv_to_rgb(hsv: HSV) -> Tensor:
     return choices.gather(1, order)
 
 
-def with_value(rgb: Tensor, old: Tensor, new: Tensor) -> Tensor:
-    """The colours (N, 3, H, W) with the hue and saturation of ``rgb`` and another value.
-
-    Algebra in place of the way there and back, and several times faster: x · new / old. Any scale.
-
-    Args:
-        rgb: what to change.
-        old: its value, (N, 1, H, W), see `largest`.
-        new: the value it shall have; black, which has none, becomes the grey of that value.
-    """
-    black = old == 0
-    return rgb.masked_fill(black, 1).mul_(new / old.masked_fill(black, 1))
-
-
 def largest(rgb: Tensor) -> Tensor:
     """The value of colours (N, 3, H, W): the largest of the channels, (N, 1, H, W)."""
     red, green, blue = rgb.split(1, dim=1)
