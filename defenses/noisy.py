@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ def noisy(std: float | Sequence[float] = 0.1) -> Defense:
     Raises:
         ValueError: a standard deviation that is negative or no number, or none above 0.
     """
-    listed = list(std) if isinstance(std, list | tuple) else [std]
+    listed: list[Any] = list(std) if isinstance(std, list | tuple) else [std]
     good = all(type(each) in (int, float) and 0 <= each < math.inf for each in listed)
     if not good or not any(listed):
         raise ValueError(f"noisy: std={std} must be a number above 0, or a list of such numbers")

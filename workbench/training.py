@@ -10,9 +10,11 @@ import torch
 
 from benchmarks.intervals import wilson
 from defenses import Epoch, Resume, evaluate, train
+from defenses.defense import smoothed
 from workbench.console import Console
 from workbench.devices import resolve_device
 from workbench.errors import Interrupted, UsageError
+from workbench.fine_tuning import Start
 from workbench.models import Classifier, save_checkpoint
 from workbench.run_directory import RunDirectory, open_run, write_atomically
 from workbench.training_plan import (
@@ -21,7 +23,7 @@ from workbench.training_plan import (
     config,
     labels,
     load_task,
-    make_model,
+    make_start,
     metadata,
     readable,
 )
@@ -41,23 +43,29 @@ def train_checkpoint(request: Request, console: Console) -> None:
     """
     if not (math.isfinite(request.rate) and request.rate > 0):
         raise UsageError(f"--lr {request.rate:g}: the learning rate must be above 0.")
-    _ = request.defense  # a misspelt one is told before the data are read
+    # A misspelt defense, or one with a loss that cannot be smoothed, is told before data are read.
+    smoothed(request.defense.loss, request.label_smoothing)
     device = resolve_device(request.device, request.threads)
     task = load_task(request, console)
-    model = make_model(request, task)
+    start = make_start(request, task)
+    for notice in start.notices:
+        console.note(notice)
+    model = start.model
     count = sum(weight.numel() for weight in model.parameters())
     console.note(
         f"{request.arch} with {count:,} weights on {device}; {len(task.fitted):,} images of "
         f"{request.data}" + (f", {len(task.held_out):,} held out" if task.held_out else "")
     )
     if request.dry_run:
-        console.document({"dry_run": True, "config": config(request, task), "weights": count})
+        console.document(
+            {"dry_run": True, "config": config(request, task, start), "weights": count}
+        )
         return
     with open_run(
         request.output,
         verb="train",
         name=request.arch,
-        config=config(request, task),
+        config=config(request, task, start),
         arguments=request.arguments,
     ) as run:
         results = run.path / RESULTS
@@ -66,7 +74,7 @@ def train_checkpoint(request: Request, console: Console) -> None:
             (run.path / STATE).unlink(missing_ok=True)
             show(json.loads(results.read_text(encoding="utf-8")), run.path, console)
             return
-        history = _train(request, task, model, device, run, console)
+        history = _train(request, task, start, device, run, console)
         result = _result(request, task, model, history, run, device)
         write_atomically(results, (json.dumps(result, indent=2) + "\n").encode())
         (run.path / STATE).unlink(missing_ok=True)
@@ -76,12 +84,13 @@ def train_checkpoint(request: Request, console: Console) -> None:
 def _train(
     request: Request,
     task: Task,
-    model: Classifier,
+    start: Start,
     device: torch.device,
     run: RunDirectory,
     console: Console,
 ) -> list[dict[str, Any]]:
     """Train, or go on training, and keep what is good after each epoch; returns the history."""
+    model = start.model
     history, resume = _taken_up(run, model)
     validation = None
     if task.held_out is not None:
@@ -102,6 +111,9 @@ def _train(
                 optimizer=request.optimizer,
                 schedule=request.schedule,
                 warmup=request.warmup,
+                spare_norms=request.spare_norms,
+                label_smoothing=request.label_smoothing,
+                ema=request.ema,
                 seed=request.seed,
                 device=device,
                 defense=request.defense,
@@ -112,7 +124,7 @@ def _train(
             )
             for epoch in epochs:
                 history.append(_entry(epoch))
-                _keep(request, task, model, epoch, history, run)
+                _keep(request, task, start, epoch, history, run)
                 console.note(line(history[-1]))
     except KeyboardInterrupt:
         raise Interrupted(f"Interrupted {_kept(history, run)}\nGo on with: {run.command}") from None
@@ -129,7 +141,8 @@ def _taken_up(run: RunDirectory, model: Classifier) -> tuple[list[dict[str, Any]
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
         model.network.load_state_dict(state["weights"])
-        return list(state["history"]), Resume(state["epoch"], state["optimizer"])
+        resume = Resume(state["epoch"], state["optimizer"], state.get("beside_the_average"))
+        return list(state["history"]), resume
     # torch reports a damaged file with whatever its unpickler or zip reader stumbled on
     except Exception as error:
         raise UsageError(
@@ -140,22 +153,24 @@ def _taken_up(run: RunDirectory, model: Classifier) -> tuple[list[dict[str, Any]
 def _keep(
     request: Request,
     task: Task,
-    model: Classifier,
+    start: Start,
     epoch: Epoch,
     history: list[dict[str, Any]],
     run: RunDirectory,
 ) -> None:
     """Write the last and, if it is, the best checkpoint; then the state that builds on them."""
-    described = metadata(request, task, model, history[-1])
-    save_checkpoint(run.path / LAST, model.network, described)
+    network = start.model.network
+    described = metadata(request, task, start, history[-1])
+    save_checkpoint(run.path / LAST, network, described)
     if best_epoch(history) == len(history):
-        save_checkpoint(run.path / BEST, model.network, described)
+        save_checkpoint(run.path / BEST, network, described)
     if epoch.number < epoch.epochs:
         buffer = io.BytesIO()
         state = {
             "epoch": epoch.number,
-            "weights": model.network.state_dict(),
+            "weights": network.state_dict(),
             "optimizer": epoch.resume.optimizer,
+            "beside_the_average": epoch.resume.weights,
             "history": history,
         }
         torch.save(state, buffer)

@@ -16,6 +16,7 @@ from workbench.console import Console
 from workbench.datasets import Dataset, load_dataset
 from workbench.datasets.dataset import balanced_rows
 from workbench.errors import UsageError
+from workbench.fine_tuning import Start, freeze_all_but_the_last, start_from
 from workbench.models import CheckpointMetadata, Classifier, build
 
 _READ_AT_ONCE = 4096
@@ -38,6 +39,11 @@ class Request:
     optimizer: Literal["sgd", "adam", "adamw"]
     schedule: Literal["cosine", "step", "constant"]
     warmup: float
+    spare_norms: bool
+    label_smoothing: float
+    ema: float
+    start: str | None
+    last_layer_only: bool
     hold_out: float
     cifar_stem: bool
     input_size: int | None
@@ -115,8 +121,32 @@ def load_task(request: Request, console: Console) -> Task:
     return Task(whole.subset(rest), held_out, test)
 
 
-def make_model(request: Request, task: Task) -> Classifier:
-    """The untrained network behind its normalisation, its weights drawn from the seed."""
+def make_start(request: Request, task: Task) -> Start:
+    """The network behind its preprocessing, with the weights that the training begins with.
+
+    Raises:
+        UsageError: weights that cannot be gone on from.
+    """
+    if request.start is None:
+        if request.last_layer_only:
+            raise UsageError("--last-layer-only needs --from: the other layers must have learned.")
+        return Start(_untrained(request, task))
+    start = start_from(
+        request.start,
+        request.arch,
+        task.fitted.facts,
+        task.fitted.class_names,
+        input_size=request.input_size,
+        cifar_stem=request.cifar_stem,
+        seed=request.seed,
+    )
+    if request.last_layer_only:
+        freeze_all_but_the_last(start.model)
+    return start
+
+
+def _untrained(request: Request, task: Task) -> Classifier:
+    """Weights drawn from the seed, images normalised by their own statistics."""
     facts = task.fitted.facts
     size = (request.input_size,) * 2 if request.input_size else (facts.height, facts.width)
     with torch.random.fork_rng(devices=[]):
@@ -141,40 +171,50 @@ def make_model(request: Request, task: Task) -> Classifier:
 
 
 def metadata(
-    request: Request, task: Task, model: Classifier, entry: dict[str, Any]
+    request: Request, task: Task, start: Start, entry: dict[str, Any]
 ) -> CheckpointMetadata:
     """What the checkpoint of one epoch says of itself; equal trainings give equal words."""
     import torchvision
 
-    facts = task.fitted.facts
+    facts, model = task.fitted.facts, start.model
     timings = {"seconds", "images_per_second"}
     return CheckpointMetadata(
         arch=request.arch,
-        channels=facts.channels,
+        channels=model.channels,
         classes=facts.classes,
         input_size=model.input_size or (facts.height, facts.width),
         mean=model.mean,
         std=model.std,
         class_names=model.class_names,
+        bgr=model.bgr,
+        scale=model.scale,
         cifar_stem=request.cifar_stem,
         data={"name": request.data, "split": "train", "digest": task.fitted.digest},
         seed=request.seed,
         defenses=tuple(each.spec for each in request.bound),
-        trained_on_corruptions=request.defense.corruptions,
+        trained_on_corruptions=tuple(dict.fromkeys(start.seen + request.defense.corruptions)),
         versions={
             "workbench": workbench.__version__,
             "torch": torch.__version__,
             "torchvision": torchvision.__version__,
         },
         training={
-            **{name: value for name, value in settings(request).items() if name != "defenses"},
+            **{k: value for k, value in settings(request, start).items() if k != "defenses"},
             **{name: value for name, value in entry.items() if name not in timings},
         },
     )
 
 
-def settings(request: Request) -> dict[str, Any]:
-    """How the weights were moved."""
+def settings(request: Request, start: Start) -> dict[str, Any]:
+    """How the weights were moved, and from where."""
+    options = {
+        "spare_norms": request.spare_norms,
+        "label_smoothing": request.label_smoothing,
+        "ema": request.ema,
+        "from": request.start,
+        "from_sha256": start.digest,
+        "last_layer_only": request.last_layer_only,
+    }
     return {
         "defenses": [each.spec for each in request.bound],
         "epochs": request.epochs,
@@ -186,10 +226,11 @@ def settings(request: Request) -> dict[str, Any]:
         "schedule": request.schedule,
         "warmup": request.warmup,
         "hold_out": request.hold_out,
+        **{name: value for name, value in options.items() if value},
     }
 
 
-def config(request: Request, task: Task) -> dict[str, Any]:
+def config(request: Request, task: Task, start: Start) -> dict[str, Any]:
     """Everything that decides the weights, for the run directory to compare."""
     return {
         "arch": request.arch,
@@ -200,7 +241,7 @@ def config(request: Request, task: Task) -> dict[str, Any]:
         "input_size": request.input_size,
         "limit": request.limit,
         "classes": request.classes,
-        **settings(request),
+        **settings(request, start),
     }
 
 

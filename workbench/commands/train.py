@@ -97,6 +97,55 @@ def train(
             "--warmup", min=0, rich_help_panel=TRAINING, help="Epochs of climbing to the peak."
         ),
     ] = 0.0,
+    spare_norms: Annotated[
+        bool,
+        typer.Option(
+            "--spare-norms",
+            rich_help_panel=TRAINING,
+            help="No weight decay for the weights of norms and for biases.",
+        ),
+    ] = False,
+    label_smoothing: Annotated[
+        float,
+        typer.Option(
+            "--label-smoothing",
+            min=0,
+            max=0.999,
+            metavar="SHARE",
+            rich_help_panel=TRAINING,
+            help="Of each label, spread over all classes.",
+        ),
+    ] = 0.0,
+    ema: Annotated[
+        float,
+        typer.Option(
+            "--ema",
+            min=0,
+            max=0.99999,
+            metavar="DECAY",
+            rich_help_panel=TRAINING,
+            help="Validate and keep a running mean of the weights that keeps this share of itself "
+            "at each step, such as 0.999.",
+        ),
+    ] = 0.0,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="CHECKPOINT",
+            rich_help_panel=TRAINING,
+            help="Fine-tune: begin with the weights of this file, or with the published ones of "
+            "ARCH where its name is given again.",
+        ),
+    ] = None,
+    last_layer_only: Annotated[
+        bool,
+        typer.Option(
+            "--last-layer-only",
+            rich_help_panel=TRAINING,
+            help="Freeze all layers but the last.",
+        ),
+    ] = False,
     hold_out: Annotated[
         float,
         typer.Option(
@@ -153,6 +202,11 @@ def train(
         optimizer=optimizer.value,
         schedule=schedule.value,
         warmup=warmup,
+        spare_norms=spare_norms,
+        label_smoothing=label_smoothing,
+        ema=ema,
+        start=start,
+        last_layer_only=last_layer_only,
         hold_out=hold_out,
         cifar_stem=cifar_stem,
         input_size=input_size,
