@@ -2,21 +2,31 @@
 
 from collections.abc import Callable
 
+from defenses.adversarial import adversarial
 from defenses.corrupted import corrupted
 from defenses.crop_flip import crop_flip
+from defenses.cutmix import cutmix
 from defenses.defense import Defense, compose
 from defenses.evaluation import Batch, Images, channel_statistics, evaluate
 from defenses.geometric import geometric
+from defenses.mixup import mixup
 from defenses.noisy import noisy
+from defenses.randaugment import randaugment
 from defenses.resolving import Bound, composed, resolve
 from defenses.steps import learning_rate
 from defenses.training import DivergenceError, Epoch, Resume, train
+from defenses.trivialaugment import trivialaugment
 
 DEFENSES: dict[str, Callable[..., Defense]] = {
     "crop-flip": crop_flip,
     "noisy": noisy,
     "geometric": geometric,
     "corrupted": corrupted,
+    "adversarial": adversarial,
+    "mixup": mixup,
+    "cutmix": cutmix,
+    "randaugment": randaugment,
+    "trivialaugment": trivialaugment,
 }
 """Every defense by its name: a function from settings to a `Defense`."""
 

@@ -54,12 +54,23 @@ def test_without_padding_and_flip_nothing_changes():
 def test_a_batch_is_changed_by_its_seeds_alone_and_its_arguments_stay(name):
     defense = DEFENSES[name]()
     images, labels = torch.rand(8, 3, 16, 16), torch.arange(8)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 8))
+
+    def step(own):
+        """What is trained on and towards; a defense changes the one or the other."""
+        moved, targets = defense.transform(images, labels, own)
+        return moved, defense.loss(model, moved, targets, own)[0]
+
     before, generator = images.clone(), torch.get_rng_state()
-    first, _ = defense.transform(images, labels, seeds(8))
+    first, loss = step(seeds(8))
     assert torch.equal(images, before)
+    assert torch.equal(labels, torch.arange(8))
     assert torch.equal(torch.get_rng_state(), generator)
-    assert torch.equal(first, defense.transform(images, labels, seeds(8))[0])
-    assert not torch.equal(first, defense.transform(images, labels, seeds(8, seed=1))[0])
+    again, same_loss = step(seeds(8))
+    assert torch.equal(first, again)
+    assert loss == same_loss
+    other, other_loss = step(seeds(8, seed=1))
+    assert not torch.equal(first, other) or loss != other_loss
 
 
 def test_defenses_apply_in_order_each_with_draws_of_its_own():
