@@ -2,8 +2,10 @@
 
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import platform
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -53,6 +55,21 @@ def library_versions() -> dict[str, str]:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             found[name] = "not installed"
+    return found | added_packages(("attacks", "corruptions"))
+
+
+def added_packages(kinds: Sequence[str]) -> dict[str, str]:
+    """The packages whose entry points add attacks, defenses or corruptions: version and digest.
+
+    Whether their entries are used is not asked: an attack may be hidden in another one's settings.
+    """
+    found: dict[str, str] = {}
+    for kind in kinds:
+        for entry in importlib.metadata.entry_points(group=f"workbench.{kind}"):
+            if entry.dist is None:
+                continue
+            code = _code_digest(entry)
+            found[f"package {entry.dist.name}"] = f"{entry.dist.version} {code}".rstrip()
     return found
 
 
@@ -62,3 +79,21 @@ def source_digest(folder: Path) -> str:
     for file in sorted(folder.rglob("*.py")):
         digest.update(f"{file.relative_to(folder).as_posix()}\0".encode() + file.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _code_digest(entry: importlib.metadata.EntryPoint) -> str:
+    """Of the package, or the module of one file, that an entry is in; empty if there is none."""
+    try:
+        spec = importlib.util.find_spec(entry.module.partition(".")[0])  # imports nothing
+    except (
+        ImportError,
+        ValueError,
+        AttributeError,
+    ):  # malformed, and no use to anyone
+        return ""
+    if spec is None or spec.origin is None or not spec.has_location:
+        return ""
+    origin = Path(spec.origin)
+    if origin.name == "__init__.py":
+        return source_digest(origin.parent)
+    return hashlib.sha256(origin.read_bytes()).hexdigest()[:16]

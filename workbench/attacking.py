@@ -10,6 +10,7 @@ from workbench.devices import resolve_device
 from workbench.models import require_gradient
 from workbench.options import parse_eps, parse_thresholds
 from workbench.pictures import draw_pictures
+from workbench.plugins import add_plugins
 from workbench.run_directory import RunDirectory, open_run
 from workbench.running import (
     cell_size,
@@ -64,6 +65,7 @@ def resolve(options: Options, console: Console) -> tuple[Plan, Subjects]:
         ValueError: something that was asked for cannot be done.
         OSError: something cannot be read.
     """
+    add_plugins(["attacks"], console)
     thresholds = parse_thresholds(options["thresholds"])
     eps = None if options["eps"] is None else parse_eps(options["eps"])
     shortcuts = {"eps": eps, "steps": options["steps"], "shrink": options["shrink"]}

@@ -17,6 +17,7 @@ from workbench.corruptions import (
 from workbench.datasets.corrupted import find_set
 from workbench.devices import resolve_device
 from workbench.errors import UsageError, suggestion
+from workbench.plugins import add_plugins
 from workbench.run_directory import RunDirectory, open_run
 from workbench.running import (
     cell_size,
@@ -77,6 +78,7 @@ def resolve(options: Options, console: Console) -> tuple[Plan, Subjects]:
         ValueError: something that was asked for cannot be done.
         OSError: something cannot be read.
     """
+    add_plugins(["corruptions"], console)
     names = parse_corruptions(options["corruptions"])  # what is misspelt is told before all else
     severities = parse_severities(options["severities"])
     check_strengths(options["strengths"])

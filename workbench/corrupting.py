@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import attacks
 import workbench
 from attacks.corruptions import SMALLEST, strength_size
-from benchmarks.identity import source_digest
+from benchmarks.identity import added_packages, source_digest
 from benchmarks.image_sets import Block
 from workbench.console import Console, Progress, duration
 from workbench.corruptions import (
@@ -36,6 +36,7 @@ from workbench.layouts import (
     write_stack_labels,
     write_tree,
 )
+from workbench.plugins import add_plugins
 from workbench.run_directory import RunDirectory, open_run
 
 VALUES_AT_ONCE = 2**23  # of a block of images: 2,730 of 3x32x32, 55 of 3x224x224
@@ -77,6 +78,7 @@ def corrupt_data(request: Request, console: Console) -> None:
             cannot be written.
         Interrupted: Ctrl-C; says what was kept and how to go on.
     """
+    add_plugins(["corruptions"], console)
     device = resolve_device(request.device, request.threads)
     recipes = make_recipes(
         parse_corruptions(request.corruptions),
@@ -306,4 +308,5 @@ def _versions() -> dict[str, str]:
         "torch": torch.__version__,
         "numpy": np.__version__,
         "pillow": PIL.__version__,
+        **added_packages(["corruptions"]),
     }

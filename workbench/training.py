@@ -16,6 +16,7 @@ from workbench.devices import resolve_device
 from workbench.errors import Interrupted, UsageError
 from workbench.fine_tuning import Start
 from workbench.models import Classifier, save_checkpoint
+from workbench.plugins import add_plugins
 from workbench.run_directory import RunDirectory, open_run, write_atomically
 from workbench.training_plan import (
     Request,
@@ -43,6 +44,7 @@ def train_checkpoint(request: Request, console: Console) -> None:
     """
     if not (math.isfinite(request.rate) and request.rate > 0):
         raise UsageError(f"--lr {request.rate:g}: the learning rate must be above 0.")
+    add_plugins(["defenses", "corruptions"], console)
     # A misspelt defense, or one with a loss that cannot be smoothed, is told before data are read.
     smoothed(request.defense.loss, request.label_smoothing)
     device = resolve_device(request.device, request.threads)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 import workbench
+from benchmarks.identity import added_packages
 from defenses import Bound, Defense, Images, channel_statistics, composed, resolve
 from workbench.console import Console
 from workbench.datasets import Dataset, load_dataset
@@ -197,6 +198,7 @@ def metadata(
             "workbench": workbench.__version__,
             "torch": torch.__version__,
             "torchvision": torchvision.__version__,
+            **added_packages(["defenses", "corruptions"]),
         },
         training={
             **{k: value for k, value in settings(request, start).items() if k != "defenses"},

@@ -25,7 +25,8 @@ class Corruption:
 
     Attributes:
         name: the published name, such as ``gaussian_noise``.
-        family: ``noise``, ``blur``, ``weather``, ``digital`` or ``extra``.
+        family: ``noise``, ``blur``, ``weather``, ``digital`` or ``extra``; ``other`` where another
+            package adds it.
         strengths: for each of `SIZES`, what ``apply`` takes at severities 1 to 5.
         apply: ``apply(pixels, strength, draws, dtype)``, where ``pixels`` and what comes back are
             uint8 (N, C, H, W), C 1 or 3, and ``dtype`` is that of the arithmetic: float64 keeps to

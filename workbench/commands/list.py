@@ -39,6 +39,7 @@ def list_names(
 ) -> None:
     """List the attacks, defenses, corruptions, architectures (or models) or data sets there are."""
     console = make_console(json_output=json_output, quiet=quiet)
+    _add_plugins(kind, console)
     known = _names(kind, name)
     if name in known and kind is Kind.CORRUPTIONS:
         _show_strengths(console, name, known[name])
@@ -53,6 +54,12 @@ def list_names(
     console.show(_table(kind.value, found))
     console.document({"kind": kind.value, "names": found})
     console.essential("\n".join(found))
+
+
+def _add_plugins(kind: Kind, console: Console) -> None:
+    from workbench.plugins import KINDS, add_plugins
+
+    add_plugins([each for each in KINDS if each == kind], console)
 
 
 def settings_of(kind: Kind, name: str) -> dict[str, tuple[object, str]]:
