@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from defenses.adversarial import adversarial
+from defenses.augmix import augmix
 from defenses.corrupted import corrupted
 from defenses.crop_flip import crop_flip
 from defenses.cutmix import cutmix
@@ -22,6 +23,7 @@ DEFENSES: dict[str, Callable[..., Defense]] = {
     "noisy": noisy,
     "geometric": geometric,
     "corrupted": corrupted,
+    "augmix": augmix,
     "adversarial": adversarial,
     "mixup": mixup,
     "cutmix": cutmix,
