@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from attack_case import linear_case
 from cli_case import ARCH, refused, workbench, write_checkpoint, write_data
 
 from attacks import ATTACKS
-from attacks.corruptions import CORRUPTIONS, GROUPS
+from attacks.corruptions import CORRUPTIONS, GROUPS, corrupt
+from attacks.draws import image_seeds
 from benchmarks.corruption_axes import family
 from benchmarks.identity import added_packages
-from defenses import DEFENSES
+from defenses import DEFENSES, resolve
+from workbench.console import make_console
+from workbench.plugins import KINDS, add_plugins
+
+PAGE = Path(__file__).resolve().parent.parent / "CONTRIBUTING.md"
 
 REGISTRIES: dict[str, dict[str, Any]] = {
     "attacks": ATTACKS,
@@ -204,6 +212,36 @@ def test_another_version_or_edited_code_is_another_identity(site: Path) -> None:
     with (site / "demo.py").open("a") as file:
         file.write("# edited")
     assert added_packages(["corruptions"])["package demo"].split()[1] != digest
+
+
+def test_the_example_in_the_contributing_page_works(site: Path) -> None:
+    section = PAGE.read_text(encoding="utf-8").split("## Add from a package of your own")[1]
+    toml, code = (
+        re.search(rf"^```{language}\n(.*?)^```", section, re.M | re.S)
+        for language in ("toml", "python")
+    )
+    assert toml is not None
+    assert code is not None
+    groups = tomllib.loads(toml[1])["project"]["entry-points"]
+    entries = {group.removeprefix("workbench."): named for group, named in groups.items()}
+    install(site, "my_package", code[1], entries)
+    console = make_console(json_output=False, quiet=True)
+    add_plugins(KINDS, console)
+    assert {kind: set(named) for kind, named in entries.items()} == {
+        "attacks": {"half-fgsm"},
+        "defenses": {"dimmed"},
+        "corruptions": {"inverted"},
+    }
+    model, images, labels, _ = linear_case()
+    half = ATTACKS["half-fgsm"](model, images, labels, eps=0.2)
+    assert torch.equal(half.images, ATTACKS["fgsm"](model, images, labels, eps=0.1).images)
+    seeds = image_seeds(0, torch.arange(16))
+    darker, _ = resolve("dimmed(least=0.25)").defense.transform(images, labels, seeds)
+    factors = (darker / images).flatten(1)
+    torch.testing.assert_close(factors, factors[:, :1].expand_as(factors))
+    assert 0.25 <= factors.min() < 0.5 < factors.max() <= 1
+    pixels = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
+    assert torch.equal(corrupt(pixels, CORRUPTIONS["inverted"], 5), 255 - pixels)
 
 
 @pytest.mark.slow

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from workbench.console import Console
 from workbench.contact_sheet import FORMATS, save_sheet
-from workbench.corrupting import Request, check_size
-from workbench.corruptions import make_recipes, parse_corruptions, parse_severities
+from workbench.corrupting import Request
+from workbench.corruptions import check_images, make_recipes, parse_corruptions, parse_severities
 from workbench.datasets import Dataset, load_dataset
 from workbench.datasets.photographs import SUFFIXES, read_header
 from workbench.devices import resolve_device
 from workbench.errors import UsageError
+from workbench.plugins import add_plugins
 
 LARGEST = 224  # larger photographs are cut to this unless --input-size says otherwise
 
@@ -26,12 +27,12 @@ def draw_sheet(request: Request, path: Path, console: Console) -> None:
         UsageError: there is no such image, or it is too small.
         OSError: the picture cannot be written.
     """
+    add_plugins(["corruptions"], console)
     names = parse_corruptions(request.corruptions)
     severities = parse_severities(request.severities)
     if path.suffix.lower() not in FORMATS:
         raise UsageError(f"--sheet {path}: the picture is a {', '.join(FORMATS)} file.")
     data = first_image(request, console)
-    check_size(data)
     recipes = make_recipes(
         names,
         severities,
@@ -42,6 +43,7 @@ def draw_sheet(request: Request, path: Path, console: Console) -> None:
         jpeg85=request.jpeg_85,
         device=resolve_device(request.device, request.threads),
     )
+    check_images(recipes, data)
     image, ids = data.images(slice(0, 1)), data.ids(slice(0, 1))
     sheet: dict[str, list[Tensor]] = {name: [] for name in names}
     with console.progress(len(recipes), unit="images", description="corrupting") as progress:
