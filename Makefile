@@ -55,7 +55,7 @@ format: $(DEV_STAMP)
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-bench: $(STAMP)
+bench: $(DEV_STAMP)
 	$(PY) benchmarks/speed/all.py
 
 stress: $(DEV_STAMP)

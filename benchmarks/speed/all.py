@@ -1,10 +1,13 @@
-"""Run every benchmark; each prints both sides of its ratio."""
+"""Run every benchmark; each prints both sides of its ratio. Options go to those that train models."""
 
 import subprocess
 import sys
 from pathlib import Path
 
-for script in ("pgd", "sign_ascent", "overhead"):
+TRAINING = ("pgd", "sign_ascent", "overhead")
+CORRUPTING = (("corruptions",), ("corruptions", "--size", "224"), ("memory",))
+
+for script, *settings in [*((name, *sys.argv[1:]) for name in TRAINING), *CORRUPTING]:
     print(f"\n== {script}", flush=True)
     path = Path(__file__).with_name(f"{script}.py")
-    subprocess.run([sys.executable, str(path), *sys.argv[1:]], check=True)
+    subprocess.run([sys.executable, str(path), *settings], check=True)

@@ -1,10 +1,10 @@
 """The corruptions against the published algorithms, which run image by image in two processes.
 
 The published side is `tests/published`: the published algorithms with the libraries they were
-published with (numpy, SciPy, scikit-image, OpenCV, Pillow), and ImageMagick through Wand for motion
-blur and snow where it is installed. Its package ``imagecorruptions`` is timed too where it runs.
-Both sides draw their own randomness, get the same 8-bit images and give 8-bit images back. Sides
-alternate over the corruptions; ours is the median of three, after one call that makes its tables.
+published with (numpy, SciPy, scikit-image, OpenCV, Pillow; snow with ImageMagick, where Wand finds
+it). The package ``imagecorruptions`` is timed too where it runs. Both sides draw their own
+randomness, get the same 8-bit images and give 8-bit images back. Sides alternate over the
+corruptions; ours is the median of three, after one call that makes its tables.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, wait
 from functools import partial
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -142,6 +142,7 @@ def main() -> None:
         sides["imagecorruptions"] = imagecorruptions
     except Exception as error:  # noqa: BLE001  (whatever keeps it from running here)
         print(f"imagecorruptions does not run here: {type(error).__name__}: {error}")
+    print(f"snow's motion blur: {'numpy' if weather.MagickImage is None else 'ImageMagick'}")
     print("ms per image, mean of five severities")
     print(f"  {'corruption':18s} " + "".join(f"{side:>17s}" for side in sides) + "     workbench")
     totals = dict.fromkeys([*sides, "ours"], 0.0)
@@ -150,9 +151,10 @@ def main() -> None:
     context = multiprocessing.get_context("spawn")
     everybody = context.Barrier(options.workers + 1)
     with ProcessPoolExecutor(options.workers, context, start, (everybody,)) as pool:
-        for _ in range(options.workers):
-            pool.submit(published, images[0], 0, name="frost", severity=1, size=options.size)
+        frost = partial(published, name="frost", severity=1, size=options.size)
+        begun = [pool.submit(frost, images[0], 0) for _ in range(options.workers)]
         everybody.wait()
+        wait(begun)
         for name in options.corruptions:
             spent = dict.fromkeys(totals, 0.0)
             for severity in SEVERITIES:
