@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from cli_case import CLASSES, refused, task, workbench
+from PIL import Image
 from torch import Tensor, nn
 
 from attacks.corruptions import CORRUPTIONS, corrupt
@@ -102,6 +103,19 @@ def test_errors_are_those_of_the_network_on_the_corrupted_images(checkpoint: Pat
     assert max(means) > found["clean_error"]
     assert result.document["images"] == 40
     assert result.document["notes"][0].startswith("corrupted in memory")
+
+
+def test_images_that_cannot_be_corrupted_are_refused_before_any_cell(checkpoint: Path) -> None:
+    Path("frost").mkdir()
+    Image.new("RGB", (70, 70)).save("frost/small.png")  # 14 pixels at the scale for small images
+    refused(
+        benchmark(checkpoint, "--frost-textures", "frost", corruptions="frost"),
+        *("--frost-textures", "14x14", "16x16"),
+    )
+    images, labels = task(40, 2)
+    np.savez("data.npz", images=images, labels=labels)
+    refused(benchmark(checkpoint), "8x8", "16 pixels")
+    assert not Path("runs").exists()
 
 
 def test_people_get_the_severities_the_summary_and_what_decides_them(checkpoint: Path) -> None:

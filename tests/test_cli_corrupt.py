@@ -20,7 +20,7 @@ from PIL import Image
 from attacks.corruptions import CORRUPTIONS, Corruption
 from benchmarks.image_sets import read_image_set
 from benchmarks.suite import Shard
-from workbench.corruptions import make_corruptions, stored_corruptions
+from workbench.corruptions import make_recipes, stored_corruptions
 from workbench.datasets import load_dataset
 from workbench.datasets.dataset import image_ids
 
@@ -39,9 +39,9 @@ def source(tmp_path, monkeypatch):
 
 def in_memory(data, name, severity, **settings):
     """What `workbench benchmark` would show a model: uint8 (N, H, W, C)."""
-    (made,) = make_corruptions([name], [severity], **{"seed": 0, **settings})
+    (made,) = make_recipes([name], [severity], **{"seed": 0, **settings})
     shard = Shard(data.ids(), data.images(slice(None)), data.labels)
-    found = made.corrupt(shard, slice(0, len(data)))
+    found = made(shard, slice(0, len(data)))
     return (found * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 
@@ -318,6 +318,13 @@ def test_what_cannot_be_done_is_refused(options, parts, source):
 def test_images_that_are_too_small_are_refused(source, tmp_path):
     small = write_npz(tmp_path / "small.npz", *clean(side=12))
     refused(workbench("corrupt", small, "--layout", "hdf5", *BOTH), "12x12", "16 pixels")
+
+
+def test_textures_that_are_too_small_are_refused_before_anything_is_written(source):
+    save(Path("frost/small.png"), clean(1, side=70)[0][0])  # 14 pixels at the scale of 32
+    options = ("--layout", "hdf5", "--corruptions", "brightness,frost", "--frost-textures", "frost")
+    refused(workbench("corrupt", source, *options), "--frost-textures", "14x14", "16x16")
+    assert not Path("runs").exists()
 
 
 def test_what_is_written_can_be_checked_trained_on_and_attacked(source):

@@ -64,7 +64,11 @@ def test_other_severities_are_refused(text):
 def test_strengths_are_those_of_three_sizes():
     assert [c.check_strengths(size) for size in (None, 32, 64, 224)] == [None, 32, 64, 224]
     with pytest.raises(UsageError, match="32, 64 and 224"):
-        c.make_corruptions(["fog"], [1], seed=0, strengths=48)
+        made(["fog"], [1], seed=0, strengths=48)
+
+
+def made(*arguments, **settings):
+    return [recipe.corrupted for recipe in c.make_recipes(*arguments, **settings)]
 
 
 def shard(count=4):
@@ -77,12 +81,12 @@ def test_in_memory_the_strengths_go_by_size_unless_they_are_given(monkeypatch):
     put_fakes(monkeypatch)
     images, part = shard()
     for strengths, size in ((None, 32), (64, 64), (224, 224)):
-        made = c.make_corruptions(["brightness"], [2, 5], seed=0, strengths=strengths)
-        assert [(each.corruption, each.severity) for each in made] == [
+        both = made(["brightness"], [2, 5], seed=0, strengths=strengths)
+        assert [(each.corruption, each.severity) for each in both] == [
             ("brightness", 2),
             ("brightness", 5),
         ]
-        for each in made:
+        for each in both:
             found = each.corrupt(part, slice(0, 4))
             assert found.dtype == torch.float32
             expected = brightened(images, each.severity, size)
@@ -93,7 +97,7 @@ def test_draws_go_by_the_seed_and_the_image_and_leave_the_shard_alone(monkeypatc
     put_fakes(monkeypatch)
     images, part = shard()
     before = part.images.clone()
-    (one,) = c.make_corruptions(["gaussian_noise"], [3], seed=7)
+    (one,) = made(["gaussian_noise"], [3], seed=7)
     whole = one.corrupt(part, slice(0, 4))
     alone = Shard(part.ids[2:3], part.images[2:3], part.labels[2:3])
     assert torch.equal(one.corrupt(alone, slice(2, 3)), whole[2:3])
@@ -101,22 +105,22 @@ def test_draws_go_by_the_seed_and_the_image_and_leave_the_shard_alone(monkeypatc
     seeds = image_seeds(7, torch.from_numpy(part.ids))
     direct = corrupt(torch.from_numpy(images).permute(0, 3, 1, 2), FAKES[1], 3, seeds=seeds)
     assert torch.equal((whole * 255).round().byte(), direct)
-    (other,) = c.make_corruptions(["gaussian_noise"], [3], seed=8)
+    (other,) = made(["gaussian_noise"], [3], seed=8)
     assert not torch.equal(other.corrupt(part, slice(0, 4)), whole)
 
 
 def test_the_description_has_all_that_decides_the_pixels():
     settings = {"seed": 0, "strengths": 32, "exact": False, "jpeg85": False}
-    base = c.make_corruptions(["fog"], [1], **settings)[0].description
+    base = made(["fog"], [1], **settings)[0].description
     for name, value in {"seed": 1, "strengths": 64, "exact": True, "jpeg85": True}.items():
-        other = c.make_corruptions(["fog"], [1], **{**settings, name: value})[0].description
+        other = made(["fog"], [1], **{**settings, name: value})[0].description
         assert {key for key in base if base[key] != other[key]} == {name}
 
 
 def test_jpeg_85_is_what_a_file_of_that_quality_holds(monkeypatch):
     put_fakes(monkeypatch)
     images, part = shard()
-    (one,) = c.make_corruptions(["brightness"], [1], seed=0, jpeg85=True)
+    (one,) = made(["brightness"], [1], seed=0, jpeg85=True)
     found = (one.corrupt(part, slice(0, 4)) * 255).round().permute(0, 2, 3, 1).numpy()
     expected = np.stack([jpeg_85(image) for image in brightened(images, 1)])
     assert (found == expected).all()
@@ -158,10 +162,10 @@ def test_textures_that_are_none_are_refused(content, tmp_path):
     if content == "damaged":
         (folder / "frost1.png").write_bytes(b"no picture")
     with pytest.raises(UsageError, match="frost"):
-        c.make_corruptions(["frost"], [1], seed=0, textures=folder)
+        made(["frost"], [1], seed=0, textures=folder)
 
 
 def test_every_corruption_can_be_asked_for():
-    made = c.make_corruptions(c.parse_corruptions("all"), (1, 2, 3, 4, 5), seed=0)
-    assert [each.corruption for each in made[::5]] == list(CORRUPTIONS)
-    assert [each.severity for each in made[:5]] == [1, 2, 3, 4, 5]
+    every = made(c.parse_corruptions("all"), (1, 2, 3, 4, 5), seed=0)
+    assert [each.corruption for each in every[::5]] == list(CORRUPTIONS)
+    assert [each.severity for each in every[:5]] == [1, 2, 3, 4, 5]

@@ -9,8 +9,9 @@ from benchmarks import Plan, corruption_results, plan, read_record
 from workbench.console import Console
 from workbench.corruption_tables import corruption_notes, corruption_tables
 from workbench.corruptions import (
+    check_images,
     check_strengths,
-    make_corruptions,
+    make_recipes,
     parse_corruptions,
     parse_severities,
 )
@@ -97,7 +98,7 @@ def resolve(options: Options, console: Console) -> tuple[Plan, Subjects]:
     if place.corrupted is not None:
         corruptions = stored_corruptions(place.corrupted, names, severities, subjects.dataset)
     else:
-        corruptions = make_corruptions(
+        recipes = make_recipes(
             names,
             severities,
             seed=options["seed"],
@@ -107,6 +108,8 @@ def resolve(options: Options, console: Console) -> tuple[Plan, Subjects]:
             jpeg85=options["jpeg_85"],
             device=device,
         )
+        check_images(recipes, subjects.dataset)
+        corruptions = [recipe.corrupted for recipe in recipes]
     todo = plan(
         model_entries(subjects, device),
         (),

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 import attacks
 import workbench
-from attacks.corruptions import SMALLEST, strength_size
+from attacks.corruptions import strength_size
 from benchmarks.identity import added_packages, source_digest
 from benchmarks.image_sets import Block
 from workbench.console import Console, Progress, duration
 from workbench.corruptions import (
     PROCEDURAL,
     Recipe,
+    check_images,
     make_recipes,
     parse_corruptions,
     parse_severities,
@@ -92,7 +93,8 @@ def corrupt_data(request: Request, console: Console) -> None:
     )
     todo = parts(request.layout, Path(), recipes)  # refuses what the layout cannot hold
     data = load(request, console)
-    said = f"{len(todo)} {_things(request.layout)} of {len(data):,} images"
+    check_images(recipes, data)
+    said = f"{_counted(len(todo), request.layout)} of {len(data):,} images"
     if request.dry_run:
         _say_plan(request, recipes, data, said, console)
         return
@@ -133,7 +135,7 @@ def load(request: Request, console: Console) -> Dataset:
     """Read the data that are to be corrupted.
 
     Raises:
-        UsageError: they cannot be read, or are too small.
+        UsageError: they cannot be read.
     """
     data = load_dataset(
         request.data,
@@ -146,18 +148,7 @@ def load(request: Request, console: Console) -> Dataset:
     )
     for notice in data.notices:
         console.note(f"{data.name}: {notice}")
-    check_size(data)
     return data.take(request.limit)
-
-
-def check_size(data: Dataset) -> None:
-    """Raise `UsageError` for images that are too small to be corrupted."""
-    height, width = data.size
-    if min(height, width) < SMALLEST:
-        raise UsageError(
-            f"{data.name} has images of {width}x{height}; {SMALLEST} pixels is the least that can "
-            "be corrupted."
-        )
 
 
 def config(
@@ -282,8 +273,10 @@ def _say_plan(
     )
 
 
-def _things(layout: Layout) -> str:
-    return "severities" if layout == "imagenet-c" else "corruptions"
+def _counted(parts: int, layout: Layout) -> str:
+    if layout == "imagenet-c":
+        return f"{parts} {'severity' if parts == 1 else 'severities'}"
+    return f"{parts} {'corruption' if parts == 1 else 'corruptions'}"
 
 
 def _kept(done: int, todo: Sequence[Part]) -> str:

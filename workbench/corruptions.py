@@ -15,6 +15,7 @@ from attacks.corruptions import (
     GROUPS,
     SEVERITIES,
     SIZES,
+    SMALLEST,
     Corruption,
     corrupt,
     strength_size,
@@ -23,13 +24,14 @@ from attacks.corruptions.textures import digest
 from attacks.corruptions.weather import frost_with
 from attacks.draws import image_seeds
 from benchmarks.suite import Corrupted, Shard
+from workbench.datasets import Dataset
 from workbench.errors import UsageError, unknown
 from workbench.stored_corruptions import stored_corruptions
 
 __all__ = [
     "Recipe",
+    "check_images",
     "check_strengths",
-    "make_corruptions",
     "make_recipes",
     "parse_corruptions",
     "parse_severities",
@@ -137,6 +139,15 @@ class Recipe:
         }
         return described | ({"textures": self.textures} if self.corruption.name == "frost" else {})
 
+    @property
+    def corrupted(self) -> Corrupted:
+        """As `benchmarks.plan` takes it: made in memory from the clean images.
+
+        An image's draws depend on ``seed`` and its id alone, so the images are those that
+        `workbench corrupt` writes with the same settings.
+        """
+        return Corrupted(self.corruption.name, self.severity, self.description, self)
+
     def strength(self, height: int, width: int) -> Any:
         """What the corruption takes as its strength, for images of that size."""
         size = self.strengths or strength_size(height, width)
@@ -210,35 +221,25 @@ def make_recipes(
     return recipes
 
 
-def make_corruptions(
-    names: Sequence[str],
-    severities: Sequence[int],
-    *,
-    seed: int,
-    strengths: int | None = None,
-    exact: bool = False,
-    textures: Path | None = None,
-    jpeg85: bool = False,
-    device: torch.device | None = None,
-) -> list[Corrupted]:
-    """Corruptions as `benchmarks.plan` takes them, made in memory from the clean images.
+def check_images(recipes: Sequence[Recipe], data: Dataset) -> None:
+    """Refuse images that cannot be corrupted before time is spent on others.
 
-    Arguments and errors are those of `make_recipes`. An image's draws depend on ``seed`` and its
-    id alone, so the images are those that `workbench corrupt` writes with the same settings.
+    Raises:
+        UsageError: they are too small, be it for any corruption or for the frost textures given.
     """
-    recipes = make_recipes(
-        names,
-        severities,
-        seed=seed,
-        strengths=strengths,
-        exact=exact,
-        textures=textures,
-        jpeg85=jpeg85,
-        device=device,
-    )
-    return [
-        Corrupted(each.corruption.name, each.severity, each.description, each) for each in recipes
-    ]
+    height, width = data.size
+    if min(height, width) < SMALLEST:
+        raise UsageError(
+            f"{data.name} has images of {width}x{height}; {SMALLEST} pixels is the least that can "
+            "be corrupted."
+        )
+    black = torch.zeros(1, data.channels, height, width, dtype=torch.uint8)
+    for recipe in recipes:
+        if recipe.textures != PROCEDURAL:
+            try:
+                recipe.pixels(black, np.zeros(1, np.int64))
+            except ValueError as error:
+                raise UsageError(f"--frost-textures: {error}.") from None
 
 
 def jpeg_85(pixels: Tensor) -> Tensor:
