@@ -103,6 +103,15 @@ def test_fine_tuning_begins_with_the_weights_and_their_preprocessing() -> None:
     assert said.training["from"] == "first/last.safetensors"
 
 
+def test_weights_of_others_can_be_told_their_preprocessing() -> None:
+    train("mlp(width=8)", to="first")
+    torch.save(load_file("first/last.safetensors"), "plain.pt")
+    train("mlp(width=8)", "--from", "plain.pt", "--mean", 0.3, "--std", 0.2)
+    said = read_checkpoint(Path("run/last.safetensors")).metadata
+    assert said is not None
+    assert (said.mean, said.std) == ((0.3,), (0.2,))
+
+
 def test_other_classes_get_a_last_layer_of_their_own_and_that_is_told() -> None:
     train("resnet20(width=2)", to="first", data="pair.npz")
     command = (
@@ -145,6 +154,7 @@ def test_a_convolution_at_the_end_is_replaced_too() -> None:
     ("options", "message"),
     [
         (("--last-layer-only",), "--last-layer-only needs --from"),
+        (("--mean", 0.5, "--std", 0.5), "--mean and --std need --from"),
         (("--from", "nowhere.pt"), "there is no such file"),
         (("--from", "mlp(width=8)"), "no published weights"),
         (("--from", "other/last.safetensors"), "does not fit mlp(width=8)"),

@@ -1,5 +1,6 @@
 """A network that begins with weights from elsewhere, fitted to the classes of the data."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,9 +34,8 @@ def start_from(
     arch: str,
     facts: DataFacts,
     class_names: tuple[str, ...] | None,
+    options: ModelOptions,
     *,
-    input_size: int | None,
-    cifar_stem: bool,
     seed: int,
 ) -> Start:
     """Load weights to go on from; the last layer is drawn anew if the classes are not as many.
@@ -46,15 +46,22 @@ def start_from(
         arch: what the network must be.
         facts: shape and classes of the data.
         class_names: of the data.
-        input_size, cifar_stem: see `workbench.models.ModelOptions`.
+        options: what was said of the checkpoint, its architecture left out.
         seed: of a new last layer.
 
     Raises:
         UsageError: there are no such weights, they do not fit, or they cannot be trained.
     """
-    loaded = load_model(source, _options(source, arch, input_size, cifar_stem), data=facts)
+    if Path(source).expanduser().exists():
+        options = replace(options, arch=arch)
+    elif source != arch:
+        raise UsageError(
+            f"--from {source}: there is no such file.\n"
+            f"Published weights go by the architecture's own name: --from {arch}"
+        )
+    loaded = load_model(source, options, data=facts)
     model, said = loaded.model, loaded.description
-    _check(loaded, source, facts, cifar_stem)
+    _check(loaded, source, facts, options.cifar_stem)
     for parameter in model.network.parameters():
         parameter.requires_grad_(True)
     notices = [f"{source}: {notice}" for notice in loaded.notices]
@@ -83,17 +90,6 @@ def freeze_all_but_the_last(model: Classifier) -> None:
         parameter.requires_grad_(False)
     for parameter in last.parameters():
         parameter.requires_grad_(True)
-
-
-def _options(source: str, arch: str, input_size: int | None, cifar_stem: bool) -> ModelOptions:
-    if Path(source).expanduser().exists():
-        return ModelOptions(arch=arch, input_size=input_size, cifar_stem=cifar_stem)
-    if source != arch:
-        raise UsageError(
-            f"--from {source}: there is no such file.\n"
-            f"Published weights go by the architecture's own name: --from {arch}"
-        )
-    return ModelOptions(input_size=input_size, cifar_stem=cifar_stem)
 
 
 def _check(loaded: LoadedModel, source: str, facts: DataFacts, cifar_stem: bool) -> None:

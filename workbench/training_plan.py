@@ -18,7 +18,7 @@ from workbench.datasets import Dataset, load_dataset
 from workbench.datasets.dataset import balanced_rows
 from workbench.errors import UsageError
 from workbench.fine_tuning import Start, freeze_all_but_the_last, start_from
-from workbench.models import CheckpointMetadata, Classifier, build
+from workbench.models import CheckpointMetadata, Classifier, ModelOptions, build
 
 _READ_AT_ONCE = 4096
 _IN_MEMORY = 4 * 2**30  # bytes of pixels up to which the data are read once, not at each epoch
@@ -44,6 +44,8 @@ class Request:
     label_smoothing: float
     ema: float
     start: str | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
     last_layer_only: bool
     hold_out: float
     cifar_stem: bool
@@ -131,14 +133,23 @@ def make_start(request: Request, task: Task) -> Start:
     if request.start is None:
         if request.last_layer_only:
             raise UsageError("--last-layer-only needs --from: the other layers must have learned.")
+        if request.mean or request.std:
+            raise UsageError(
+                "--mean and --std need --from: a new network is given the mean and the standard "
+                "deviation of the training images."
+            )
         return Start(_untrained(request, task))
     start = start_from(
         request.start,
         request.arch,
         task.fitted.facts,
         task.fitted.class_names,
-        input_size=request.input_size,
-        cifar_stem=request.cifar_stem,
+        ModelOptions(
+            mean=request.mean,
+            std=request.std,
+            input_size=request.input_size,
+            cifar_stem=request.cifar_stem,
+        ),
         seed=request.seed,
     )
     if request.last_layer_only:
@@ -215,6 +226,8 @@ def settings(request: Request, start: Start) -> dict[str, Any]:
         "ema": request.ema,
         "from": request.start,
         "from_sha256": start.digest,
+        "from_mean": request.mean,
+        "from_std": request.std,
         "last_layer_only": request.last_layer_only,
     }
     return {

@@ -158,6 +158,8 @@ def train(
             "nothing. 0 keeps the last epoch.",
         ),
     ] = 0.1,
+    mean: o.Mean = None,
+    std: o.Std = None,
     input_size: o.InputSize = None,
     cifar_stem: Annotated[
         bool,
@@ -206,6 +208,8 @@ def train(
         label_smoothing=label_smoothing,
         ema=ema,
         start=start,
+        mean=o.parse_numbers(mean, "--mean"),
+        std=o.parse_numbers(std, "--std"),
         last_layer_only=last_layer_only,
         hold_out=hold_out,
         cifar_stem=cifar_stem,
