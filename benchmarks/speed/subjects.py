@@ -13,15 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from attacks import pgd
 from attacks.gradients import frozen
-from defenses.training import train
+from defenses import resolve, train
 from workbench.datasets import load_dataset
 from workbench.models import Classifier, build
 
 STORE = Path("build/speed")
 KINDS = {"mlp": "mlp", "plain": "resnet20", "adversarial": "resnet20"}
 LR = {"mlp": 0.02, "resnet20": 0.1}
+DEFENSE = {"adversarial": "adversarial(eps=8/255, steps=1)"}  # Wong, Rice & Kolter 2020
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,10 @@ def subject(kind: str, options: argparse.Namespace) -> Subject:
 def _trained(kind: str, options: argparse.Namespace, device: torch.device) -> nn.Module:
     network = build(KINDS[kind], channels=3, classes=10, input_size=(32, 32))
     model = Classifier(network, channels=3, classes=10, mean=(0.5,) * 3, std=(0.25,) * 3)
-    key = f"{kind} {options.data} {options.epochs} {options.training_images}".encode()
-    stored = STORE / f"{kind}-{hashlib.sha256(key).hexdigest()[:12]}.pt"
+    key = f"{kind} {options.data} {options.epochs} {options.training_images}"
+    if kind in DEFENSE:
+        key += f" {DEFENSE[kind]}"
+    stored = STORE / f"{kind}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.pt"
     if stored.exists():
         model.load_state_dict(torch.load(stored, weights_only=True))
         return model
@@ -72,47 +74,21 @@ def _trained(kind: str, options: argparse.Namespace, device: torch.device) -> nn
     images = (_as_cifar(data.images(slice(None))) * 255).round().to(torch.uint8)
     labels = torch.from_numpy(data.labels)
     torch.manual_seed(0)
-    if kind != "adversarial":
-        for epoch in train(
-            model, images, labels, epochs=options.epochs, lr=LR[KINDS[kind]], device=device
-        ):
-            print(
-                f"  training {kind}: epoch {epoch.number} of {epoch.epochs}, loss {epoch.loss:.3f}"
-            )
-    else:
-        _train_adversarially(model.to(device), images, labels, options.epochs, device)
+    epochs = train(
+        model,
+        images,
+        labels,
+        epochs=options.epochs,
+        lr=LR[KINDS[kind]],
+        warmup=0.3 * options.epochs if kind in DEFENSE else 0.0,
+        device=device,
+        defense=resolve(DEFENSE[kind]).defense if kind in DEFENSE else None,
+    )
+    for epoch in epochs:
+        print(f"  training {kind}: epoch {epoch.number} of {epoch.epochs}, loss {epoch.loss:.3f}")
     STORE.mkdir(parents=True, exist_ok=True)
     torch.save(model.state_dict(), stored)
     return model
-
-
-def _train_adversarially(
-    model: nn.Module, images: Tensor, labels: Tensor, epochs: int, device: torch.device
-) -> None:
-    """One-step adversarial training from random starts (Wong, Rice, Kolter 2020)."""
-    generator = torch.Generator().manual_seed(0)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
-    steps = epochs * (len(images) // 128)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=steps)
-    for epoch in range(epochs):
-        total = 0.0
-        order = torch.randperm(len(images), generator=generator)
-        for rows in order[: len(images) // 128 * 128].split(128):
-            batch, answers = images[rows].to(device) / 255, labels[rows].to(device)
-            seeds = torch.randint(2**62, (len(rows),), generator=generator).to(device)
-            moved = pgd(
-                model, batch, answers, seeds=seeds, eps=8 / 255, step_size=10 / 255, steps=1,
-                random_start=True, stop="never",
-            ).images  # fmt: skip
-            model.train()
-            loss = F.cross_entropy(model(moved), answers)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            total += loss.item() / (len(images) // 128)
-        print(f"  training adversarial: epoch {epoch + 1} of {epochs}, loss {total:.3f}")
-    model.eval()
 
 
 def _as_cifar(images: Tensor) -> Tensor:
