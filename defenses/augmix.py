@@ -69,7 +69,7 @@ def augmix(
     """
     _check(width, depth, alpha, severity, jsd)
     operations = tuple((OPERATIONS | WEAKENING if all_ops else OPERATIONS).values())
-    corruptions = tuple(operation.shows for operation in operations if operation.shows)
+    corruptions = tuple(name for operation in operations for name in operation.shows)
 
     def mixture(images: Tensor, seeds: Tensor) -> Tensor:
         drawn = mix_draws(seeds, width, depth, alpha, severity, len(operations))

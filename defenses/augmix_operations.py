@@ -25,12 +25,12 @@ class Operation(NamedTuple):
         apply: ``apply(pixels, magnitudes)``.
         magnitudes: ``magnitudes(level, sign, height, width)`` in the operation's own unit, from a
             level between 0.1 and 10 and a sign, -1 or 1, for each image, float64 (n,).
-        shows: the test corruption that it shows a model, if any.
+        shows: the test corruptions that it shows a model.
     """
 
     apply: Callable[[Tensor, Tensor], Tensor]
     magnitudes: Callable[[Tensor, Tensor, int, int], Tensor]
-    shows: str | None = None
+    shows: tuple[str, ...] = ()
 
 
 def autocontrast(pixels: Tensor, magnitudes: Tensor | None = None) -> Tensor:
@@ -212,11 +212,12 @@ OPERATIONS: dict[str, Operation] = {
 """The nine operations of AugMix that no test corruption resembles, by name."""
 
 WEAKENING: dict[str, Operation] = {
-    "color": Operation(color, _factor, "saturate"),
-    "contrast": Operation(contrast, _factor, "contrast"),
-    "brightness": Operation(brightness, _factor, "brightness"),
-    # Below 1 it mixes an image with one that a bell of 3x3 pixels has smoothed. The other blurs are
-    # of other shapes: a disc, a line, a cone of rays, or pixels that change places.
-    "sharpness": Operation(sharpness, _factor, "gaussian_blur"),
+    "color": Operation(color, _factor, ("saturate",)),
+    "contrast": Operation(contrast, _factor, ("contrast",)),
+    "brightness": Operation(brightness, _factor, ("brightness",)),
+    # Below 1 it mixes an image with one that a bell of 3x3 pixels has smoothed, which is near to
+    # these two (`defenses.from_torchvision.OVERLAPPING` has the measure). The other blurs draw out
+    # along lines, or let pixels change places.
+    "sharpness": Operation(sharpness, _factor, ("gaussian_blur", "defocus_blur")),
 }
 """Four more, which test corruptions resemble."""
