@@ -293,6 +293,23 @@ def test_a_stored_set_gives_the_errors_of_the_same_images_in_memory(
     assert stored.document["notes"] == [f"corrupted images read from {folder.name} ({layout})"]
 
 
+def test_home_is_understood_where_a_settings_file_names_it(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell writes ~ out on the command line, and nothing does in a file."""
+    folder = write_set("cifar-c")
+    monkeypatch.setenv("HOME", str(Path.cwd()))
+    arguments = ("benchmark", checkpoint, "--dry-run", "--json", "--config")
+    for settings in (f"data = '~/{folder}'", f"data = 'data.npz'\ncorrupted = '~/{folder}'"):
+        Path("settings.toml").write_text(f"[benchmark]\ncorruptions = 'fog'\n{settings}\n")
+        result = workbench(*arguments, "settings.toml")
+        assert result.code == 0, result.err
+        (first, *_) = result.document["config"]["corruptions"]
+        assert first["description"]["stored"] == folder.name
+    Path("settings.toml").write_text("[benchmark]\ndata = 'data.npz'\nfrost-textures = '~/none'\n")
+    refused(workbench(*arguments, "settings.toml"), str(Path.cwd() / "none"), "is not a folder")
+
+
 def test_a_stored_set_alone_does_without_clean_images(checkpoint: Path) -> None:
     folder = write_set("cifar-c")
     arguments = ("benchmark", checkpoint, "--data", folder, "--corruptions", "fog,contrast")

@@ -307,6 +307,29 @@ def test_an_hdf5_set_is_paired_by_the_ids(tmp_path):
         stored_corruptions(tmp_path / "sets", ["fog"], [5], other)
 
 
+def test_files_of_an_hdf5_set_that_hold_other_images_cannot_stand_alone(tmp_path):
+    images, labels = clean(6, classes=1)  # the labels do not tell them apart
+    for name, turned in (("fog", images), ("frost", images), ("snow", images[::-1])):
+        write_hdf5(tmp_path / "sets" / f"{name}.h5", turned, labels)
+    data = load_dataset(tmp_path / "sets" / "fog" / "2")
+    _, frost = stored_corruptions(tmp_path / "sets", ["fog", "frost"], [5], data)
+    assert (copies(frost, data) == stored(images, 5, 0)).all()
+    with pytest.raises(UsageError, match=r"snow and fog .* other images"):
+        stored_corruptions(tmp_path / "sets", ["fog", "snow"], [5], data)
+
+
+def test_an_hdf5_file_with_other_images_has_another_digest(tmp_path):
+    images, labels = clean(6)
+    data = load_dataset(write_npz(tmp_path / "clean.npz", images, labels))
+    digests = []
+    for made in (images, images // 2):  # the same ids and description
+        blocks = [(index, 0, stored(made, severity, 0)) for index, severity in enumerate((2, 5))]
+        write_hdf5(tmp_path / "sets" / "fog.h5", images, labels, blocks=blocks)
+        (fog,) = stored_corruptions(tmp_path / "sets", ["fog"], [2], data)
+        digests.append(fog.description["digest"])
+    assert digests[0] != digests[1]
+
+
 def test_the_same_image_under_two_labels_is_paired_by_its_id(tmp_path):
     images, labels = clean(6)
     images[3] = images[2]

@@ -150,7 +150,8 @@ def find_images(options: Options, names: Sequence[str], severities: Sequence[int
             are stored already.
     """
     data, corrupted = str(options["data"]), options["corrupted"]
-    alone = find_set(Path(data)) if Path(data).is_dir() else None
+    folder = Path(data).expanduser()
+    alone = find_set(folder) if folder.is_dir() else None
     if alone is None and corrupted is None:
         return Images(data, None, clean=True)
     for setting in SETTINGS_OF_MAKING:
@@ -160,7 +161,7 @@ def find_images(options: Options, names: Sequence[str], severities: Sequence[int
                 f"{flag} is about corrupting in memory; these images are corrupted already."
             )
     if alone is None:
-        return Images(data, corrupted, clean=True)
+        return Images(data, corrupted.expanduser(), clean=True)
     if corrupted is not None:
         raise UsageError(
             f"--data {data} holds corrupted images: give the clean ones there, or leave out "
@@ -169,7 +170,7 @@ def find_images(options: Options, names: Sequence[str], severities: Sequence[int
     for name in names:
         alone.check(name, severities)
     mildest = MILDEST if MILDEST in names else names[0]
-    return Images(f"{data}/{mildest}/{severities[0]}", Path(data), clean=False)
+    return Images(f"{data}/{mildest}/{severities[0]}", folder, clean=False)
 
 
 def _strengths(options: Options, subjects: Subjects) -> int:

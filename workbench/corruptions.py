@@ -260,6 +260,7 @@ def read_textures(folder: Path) -> tuple[Tensor, ...]:
     from workbench.datasets.folders import image_files
     from workbench.datasets.photographs import decode, read_header
 
+    folder = folder.expanduser()
     if not folder.is_dir():
         raise UsageError(f"--frost-textures {folder} is not a folder.")
     files = image_files(folder)

@@ -69,16 +69,17 @@ class _Stored:
 def _from_rows(
     found: CorruptedSet, names: Sequence[str], severities: Sequence[int], data: Dataset
 ) -> Iterator[Corrupted]:
+    if isinstance(data.pixels, StoredRows):
+        _check_same_images(found, names)
     for name in names:
         mine = _rows(found, name, data)
         for severity in severities:
             rows, source = found.rows(name, severity)
             pixels = StoredRows(source, rows[mine])
             _check_shape(found, data, pixels.shape[1:])
-            if found.layout == "hdf5":  # it says itself how its pixels were made
-                digest = sha256_json(dict(read_image_set(found.parts[name]).description))
-            else:
-                digest = _pixels_digest(pixels)
+            digest = (
+                _set_digest(found.parts[name]) if found.layout == "hdf5" else _pixels_digest(pixels)
+            )
             yield Corrupted(name, severity, _description(found, digest), _Stored(pixels.read))
 
 
@@ -93,7 +94,7 @@ def _rows(found: CorruptedSet, name: str, data: Dataset) -> NDArray[np.int64]:
         if missing := int((rows < 0).sum()):
             raise UsageError(
                 f"{missing} of {len(data)} images of {data.name} are not in {found.folder}: it was "
-                "made from other images, or from these at another size."
+                "made from other images, from fewer, or from these at another size."
             )
         return rows
     if isinstance(data.pixels, StoredRows):
@@ -168,6 +169,18 @@ def _places(found: CorruptedSet, root: Path, data: Dataset) -> tuple[Path, ...]:
     return tuple(places)  # every corruption at every severity shares it
 
 
+def _check_same_images(found: CorruptedSet, names: Sequence[str]) -> None:
+    """Refuse files that were made from different images: rows of one stand for those of all."""
+    first = found.ids(names[0])
+    for name in names[1:]:
+        ids = found.ids(name)
+        if first is not None and ids is not None and not np.array_equal(first, ids):
+            raise UsageError(
+                f"{found.folder}: {name} and {names[0]} were made from other images, or in another "
+                "order; give the clean images as --data."
+            )
+
+
 def _check_labels(found: CorruptedSet, data: Dataset, theirs: NDArray[np.int64]) -> None:
     """Refuse labels that do not go together one to one; the numbers themselves may differ."""
     pairs = np.unique(np.stack([theirs, data.labels]), axis=1)
@@ -189,6 +202,11 @@ def _check_shape(found: CorruptedSet, data: Dataset, theirs: Sequence[int]) -> N
 
 def _description(found: CorruptedSet, digest: str) -> dict[str, object]:
     return {"stored": found.folder.resolve().name, "layout": found.layout, "digest": digest}
+
+
+def _set_digest(path: Path) -> str:
+    """SHA-256 over what an HDF5 file says of how it was made, and its size."""
+    return sha256_json([dict(read_image_set(path).description), os.stat(path).st_size])
 
 
 def _pixels_digest(pixels: StoredRows) -> str:
