@@ -4,6 +4,7 @@ import shutil
 import tracemalloc
 
 import numpy as np
+import PIL
 import pytest
 import torch
 import xarray
@@ -348,6 +349,7 @@ def test_a_tree_is_paired_by_the_files_names(tmp_path):
     for data in (whole, select(whole, "n10,n01").take(2)):
         made = stored_corruptions(tmp_path / "C", ["snow", "fog"], [2], data)
         for each in made:
+            assert each.description["pillow"] == PIL.__version__  # other decoders, other pixels
             expected = [
                 pixels[each.corruption, 2, path.parent.name, path.stem]
                 for path in data.pixels.paths

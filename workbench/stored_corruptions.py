@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import PIL
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -125,7 +126,8 @@ def _from_files(
             root = found.parts[name] / str(severity)
             digest = _files_digest(root, places)
             read = _Files(root, places, (shape[0], shape[1]), shape[2])
-            yield Corrupted(name, severity, _description(found, digest), _Stored(read))
+            description = _description(found, digest) | {"pillow": PIL.__version__}  # decodes them
+            yield Corrupted(name, severity, description, _Stored(read))
 
 
 @dataclass(frozen=True)
