@@ -276,5 +276,11 @@ def test_installed_packages_attack_and_train_from_the_command_line(
         "1", "--output", "trained", "--lr", "0.01",
     )  # fmt: skip
     assert trained.returncode == 0, trained.stderr
+    install(site, "loud", "raise RuntimeError('imported')", {"defenses": {"loud": "loud:x"}})
     helped = run("train", "--help")
-    assert helped.returncode == 0, helped.stderr
+    assert (helped.returncode, helped.stderr) == (0, "")
+    warned = run("list", "defenses", "--quiet")
+    assert warned.returncode == 0
+    assert warnings(warned.stderr) == [
+        "defense 'loud' of loud 1.0 is left out: RuntimeError: imported."
+    ]
