@@ -142,7 +142,8 @@ def mixed(images: Tensor, draws: MixDraws, operations: Sequence[Operation]) -> T
 
 
 def _mixed(images: Tensor, draws: MixDraws, operations: Sequence[Operation]) -> Tensor:
-    chains = _chains(images.mul(255).round_().to(torch.uint8), draws, operations).float()
+    pixels = images.mul(255).round_().to(torch.uint8).contiguous()
+    chains = _chains(pixels, draws, operations).float()
     mixture = torch.einsum("nw,nwv->nv", draws.shares[:, 1:] / 255, chains.flatten(2))
     return mixture.view_as(images).addcmul_(draws.shares[:, :1, None, None], images)
 

@@ -55,8 +55,7 @@ def equalize(pixels: Tensor, magnitudes: Tensor | None = None) -> Tensor:
     spread = below.add_((step / 2).floor_()).div_(step).clamp_(0, 255)
     same = torch.arange(256, dtype=torch.float64, device=pixels.device)
     table = torch.where(step > 0, spread, same).to(torch.uint8)
-    starts = torch.arange(0, table.numel(), 256, device=pixels.device)[:, None]
-    return table.flatten().index_select(0, values.add_(starts).flatten()).view_as(pixels)
+    return table.gather(1, values).view_as(pixels)
 
 
 def posterize(pixels: Tensor, bits: Tensor) -> Tensor:
@@ -174,7 +173,7 @@ def _shear(pixels: Tensor, slopes: Tensor, axis: int) -> Tensor:
     shape[axis] += 1
     taken = pixels.gather(axis, source.clamp_(0, length - 1).expand(shape)).double()
     first, second = taken.narrow(axis, 0, length), taken.narrow(axis, 1, length)
-    moved = (second - first).mul_(shifts - whole).add_(first).to(torch.uint8)
+    moved = torch.lerp(first, second, shifts - whole).to(torch.uint8)
     centres = places + 0.5 + shifts
     return moved.mul_((centres >= 0) & (centres < length))
 

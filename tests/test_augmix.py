@@ -182,11 +182,14 @@ def test_the_loss_sees_three_views_at_once_and_learns_from_each():
 
 def test_without_the_divergence_each_image_becomes_one_mixture():
     images, labels = torch.rand(6, 3, 16, 16), torch.arange(6)
+    images = images.to(memory_format=torch.channels_last)
     defense = augmix(jsd=0)
     assert defense.loss is cross_entropy
     moved, same = defense.transform(images, labels, seeds(6))
     assert torch.equal(same, labels)
-    expected = mixed(images, mix_draws(seeds(6), 3, -1, 1.0, 3.0, 9), tuple(OPERATIONS.values()))
+    expected = mixed(
+        images.contiguous(), mix_draws(seeds(6), 3, -1, 1.0, 3.0, 9), tuple(OPERATIONS.values())
+    )
     assert torch.equal(moved, expected)
 
 
