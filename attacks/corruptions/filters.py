@@ -247,7 +247,7 @@ def zoom_span(length: int, factor: float) -> ZoomSpan:
     return ZoomSpan((length - seen) // 2, seen, enlarged, (enlarged - length) // 2)
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=32)
 def zoom_matrix(length: int, factor: float) -> Tensor:
     """The zoom of one axis: float64 (length, length), two weights in a row."""
     first, seen, enlarged, cut = zoom_span(length, factor)
