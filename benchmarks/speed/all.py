@@ -1,4 +1,4 @@
-"""Run every benchmark; each prints both sides of its ratio. Options go to those that train models."""
+"""Run every benchmark; each prints both sides. Options go to those that train models."""
 
 import subprocess
 import sys
