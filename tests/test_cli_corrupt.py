@@ -302,6 +302,8 @@ def test_a_kill_costs_one_part_at_most(tmp_path):
         (["--layout", "hdf5", "--sheet", "a.png"], ["one of them"]),
         (["--layout", "cifar-c", "--severities", "1,2"], ["all five", "hdf5"]),
         (["--layout", "hdf5", "--severities", "0"], ["severities are 1, 2, 3, 4 and 5"]),
+        (["--layout", "hdf5", "--severities", "3-1"], ["write the lower one first"]),
+        (["--sheet", "nowhere/sheet.png"], ["there is no folder nowhere"]),
         (["--layout", "hdf5", "--corruptions", "brightnes"], ["Did you mean 'brightness'"]),
         (["--layout", "hdf5", "--strengths", "48"], ["32, 64 and 224"]),
         (["--layout", "hdf5", "--frost-textures", "no"], ["no is not a folder"]),

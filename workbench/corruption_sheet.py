@@ -32,6 +32,8 @@ def draw_sheet(request: Request, path: Path, console: Console) -> None:
     severities = parse_severities(request.severities)
     if path.suffix.lower() not in FORMATS:
         raise UsageError(f"--sheet {path}: the picture is a {', '.join(FORMATS)} file.")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"--sheet {path}: there is no folder {path.parent}; create it first.")
     data = first_image(request, console)
     recipes = make_recipes(
         names,
@@ -74,7 +76,7 @@ def first_image(request: Request, console: Console) -> Dataset:
             options["input_size"] = LARGEST
             console.note(
                 f"{path.name} is {header.width}x{header.height}; its centre is drawn, "
-                f"{LARGEST}x{LARGEST} as benchmarks see it (--input-size)."
+                f"{LARGEST}x{LARGEST} as ImageNet is evaluated (--input-size)."
             )
     return load_dataset(request.data, **options)
 

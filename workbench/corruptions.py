@@ -82,9 +82,11 @@ def parse_severities(text: str) -> tuple[int, ...]:
     for part in text.split(","):
         low, dash, high = (word.strip() for word in part.partition("-"))
         if not low.isdecimal() or (dash and not high.isdecimal()):
-            raise UsageError(f"--severities {text}: write 1-5, 3 or 1,3,5.")
+            raise UsageError(f"--severities {text!r}: write 1-5, 3 or 1,3,5.")
         span = range(int(low), int(high or low) + 1)
-        if not span or not set(span) <= set(SEVERITIES):
+        if not span:
+            raise UsageError(f"--severities {text}: write the lower one first, as in 1-5.")
+        if not set(span) <= set(SEVERITIES):
             raise UsageError(
                 f"--severities {text}: severities are 1, 2, 3, 4 and 5; 0 would be the clean image."
             )

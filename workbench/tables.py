@@ -148,4 +148,4 @@ def known(value: object) -> bool:
 
 
 def _number(value: object, form: str) -> str:
-    return format(value, form) if known(value) else UNKNOWN
+    return format(value, f"z{form}") if known(value) else UNKNOWN  # z: no -0.0
