@@ -156,17 +156,18 @@ def read_image_set(path: Path) -> ImageSet:
             raise ValueError(f"{path} was written by a newer version of the workbench")
         try:
             names = json.loads(file.attrs["class_names"])
+            severities, examples, height, width, channels = file["images"].shape
             return ImageSet(
                 path,
                 str(file.attrs["corruption"]),
                 tuple(int(severity) for severity in file["severity"][()]),
-                tuple(int(length) for length in file["images"].shape),  # type: ignore[arg-type]
+                (severities, examples, height, width, channels),
                 file["example"][()].astype(np.int64),
                 file["label"][()].astype(np.int64),
                 None if names is None else tuple(names),
                 json.loads(file.attrs["description"]),
             )
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is damaged: {error}") from error
 
 

@@ -3,6 +3,7 @@
 import shutil
 import tracemalloc
 
+import h5py
 import numpy as np
 import PIL
 import pytest
@@ -213,6 +214,15 @@ def test_an_hdf5_set_opens_in_xarray_with_its_axes(tmp_path):
         at_five = found["images"].sel(severity=5)
         assert (at_five.values == stored(images, 5, 0)).all()
         assert (found["label"].values == labels).all()
+
+
+def test_an_hdf5_set_with_images_of_another_shape_is_refused(tmp_path):
+    path = write_hdf5(tmp_path / "fog.h5", *clean(10))
+    with h5py.File(path, "r+") as file:
+        del file["images"]
+        file["images"] = np.zeros((10, 16, 16, 3), np.uint8)  # no axis of severities
+    with pytest.raises(ValueError, match="is damaged"):
+        read_image_set(path)
 
 
 def test_an_unfinished_or_damaged_hdf5_set_is_refused(tmp_path):

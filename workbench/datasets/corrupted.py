@@ -87,7 +87,7 @@ class CorruptedSet:
         if missing:
             raise UsageError(
                 f"{self.folder} has no severity {missing[0]} of {name}; "
-                f"it has {', '.join(map(str, there))}: --severities chooses."
+                f"it has {', '.join(map(str, there))}."
             )
 
     def read(self, name: str, severity: int | None) -> Labelled | Files:
