@@ -182,7 +182,8 @@ def _value(node: ast.expr, source: str) -> object:
             return _WORDS[word.lower()]
         case _ if _is_spec(node, source):
             return ast.get_source_segment(source, node)
-    raise ValueError(f"cannot read {ast.get_source_segment(source, node)!r} in {source[1:]!r}")
+    written = ast.get_source_segment(source, node)
+    raise ValueError(f"cannot read {written!r} in {source[1:]!r}; text goes in quotes")
 
 
 def _number(node: ast.expr, source: str) -> float:

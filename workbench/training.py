@@ -15,6 +15,7 @@ from workbench.console import Console
 from workbench.devices import resolve_device
 from workbench.errors import Interrupted, UsageError
 from workbench.fine_tuning import Start
+from workbench.materials import check
 from workbench.models import Classifier, save_checkpoint
 from workbench.plugins import add_plugins
 from workbench.run_directory import RunDirectory, open_run, write_atomically
@@ -46,7 +47,7 @@ def train_checkpoint(request: Request, console: Console) -> None:
         raise UsageError(f"--lr {request.rate:g}: the learning rate must be above 0.")
     add_plugins(["defenses", "corruptions"], console)
     # A misspelt defense, or one with a loss that cannot be smoothed, is told before data are read.
-    smoothed(request.defense.loss, request.label_smoothing)
+    smoothed(check(request.defenses).loss, request.label_smoothing)
     device = resolve_device(request.device, request.threads)
     task = load_task(request, console)
     start = make_start(request, task)
@@ -118,7 +119,7 @@ def _train(
                 ema=request.ema,
                 seed=request.seed,
                 device=device,
-                defense=request.defense,
+                defense=task.defense,
                 ids=torch.from_numpy(task.fitted.ids()),
                 validation=validation,
                 watch=watch,

@@ -1,7 +1,7 @@
 """What is trained on what: the request, the data in their three parts, the untrained model."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -12,12 +12,13 @@ from torch import Tensor
 
 import workbench
 from benchmarks.identity import added_packages
-from defenses import Bound, Defense, Images, channel_statistics, composed, resolve
+from defenses import Bound, Defense, Images, channel_statistics, composed
 from workbench.console import Console
 from workbench.datasets import Dataset, load_dataset
 from workbench.datasets.dataset import balanced_rows
 from workbench.errors import UsageError
 from workbench.fine_tuning import Start, freeze_all_but_the_last, start_from
+from workbench.materials import bind
 from workbench.models import CheckpointMetadata, Classifier, ModelOptions, build
 
 _READ_AT_ONCE = 4096
@@ -60,16 +61,6 @@ class Request:
     dry_run: bool
     arguments: tuple[str, ...]
 
-    @cached_property
-    def bound(self) -> tuple[Bound, ...]:
-        """The defenses in order, their settings filled in."""
-        return tuple(resolve(spec) for spec in self.defenses)
-
-    @cached_property
-    def defense(self) -> Defense:
-        """All of them as one."""
-        return composed(self.bound)
-
     @property
     def rate(self) -> float:
         """The peak learning rate, the optimizer's usual one unless it was given."""
@@ -84,11 +75,18 @@ class Task:
         fitted: the training images.
         held_out: images of the training split kept out of the training, or None.
         test: images of the test split, or None where there is no split of its own.
+        bound: the defenses in order, with what they need read for these training images.
     """
 
     fitted: Dataset
     held_out: Dataset | None
     test: Dataset | None
+    bound: tuple[Bound, ...] = ()
+
+    @cached_property
+    def defense(self) -> Defense:
+        """All of the defenses as one."""
+        return composed(self.bound)
 
     @cached_property
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -97,7 +95,16 @@ class Task:
 
 
 def load_task(request: Request, console: Console) -> Task:
-    """Read the data, set some of the training images aside, and find a test split of its own."""
+    """Read the data, set some of the training images aside, and find a test split of its own.
+
+    Raises:
+        ValueError: data or defenses that cannot be used.
+    """
+    parts = _parts(request, console)
+    return replace(parts, bound=bind(request.defenses, parts.fitted))
+
+
+def _parts(request: Request, console: Console) -> Task:
     load = partial(load_dataset, request.data, classes=request.classes, download=request.download)
     whole = load(split="train").take(request.limit, request.seed)
     for notice in whole.notices:
@@ -203,8 +210,8 @@ def metadata(
         cifar_stem=request.cifar_stem,
         data={"name": request.data, "split": "train", "digest": task.fitted.digest},
         seed=request.seed,
-        defenses=tuple(each.spec for each in request.bound),
-        trained_on_corruptions=tuple(dict.fromkeys(start.seen + request.defense.corruptions)),
+        defenses=tuple(each.spec for each in task.bound),
+        trained_on_corruptions=tuple(dict.fromkeys(start.seen + task.defense.corruptions)),
         versions={
             "workbench": workbench.__version__,
             "torch": torch.__version__,
@@ -212,18 +219,21 @@ def metadata(
             **added_packages(["defenses", "corruptions"]),
         },
         training={
-            **{k: value for k, value in settings(request, start).items() if k != "defenses"},
+            **{k: value for k, value in settings(request, task, start).items() if k != "defenses"},
             **{name: value for name, value in entry.items() if name not in timings},
         },
     )
 
 
-def settings(request: Request, start: Start) -> dict[str, Any]:
+def settings(request: Request, task: Task, start: Start) -> dict[str, Any]:
     """How the weights were moved, and from where."""
     options = {
         "spare_norms": request.spare_norms,
         "label_smoothing": request.label_smoothing,
         "ema": request.ema,
+        "materials": {
+            name: digest for each in task.bound for name, digest in each.materials.items()
+        },
         "from": request.start,
         "from_sha256": start.digest,
         "from_mean": request.mean,
@@ -231,7 +241,7 @@ def settings(request: Request, start: Start) -> dict[str, Any]:
         "last_layer_only": request.last_layer_only,
     }
     return {
-        "defenses": [each.spec for each in request.bound],
+        "defenses": [each.spec for each in task.bound],
         "epochs": request.epochs,
         "batch_size": request.batch_size,
         "lr": request.rate,
@@ -256,7 +266,7 @@ def config(request: Request, task: Task, start: Start) -> dict[str, Any]:
         "input_size": request.input_size,
         "limit": request.limit,
         "classes": request.classes,
-        **settings(request, start),
+        **settings(request, task, start),
     }
 
 

@@ -1,0 +1,63 @@
+"""The images and networks that settings of defenses name, read from files."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from attacks.spec import filled_in, parse
+from defenses import DEFENSES, Bound, composed, resolve
+from defenses.defense import Defense
+from defenses.materials import Material, material_kinds
+from workbench.datasets import Dataset
+from workbench.errors import UsageError
+
+READERS: dict[type[Material], Callable[[str, Dataset], Material]] = {}
+"""For each kind of material what reads it: from the name in the setting, for the training images.
+
+They raise a `UsageError` where there is no such file, it holds something else, or it does not go
+with the images.
+"""
+
+
+def bind(specs: Sequence[str], data: Dataset) -> tuple[Bound, ...]:
+    """The defenses in order, with their settings filled in and their files read.
+
+    Args:
+        specs: as they were written.
+        data: the images that are trained on.
+
+    Raises:
+        ValueError: a defense or a setting that there is not, or a file that cannot be used.
+    """
+    return tuple(resolve(spec, partial(_opened, data=data)) for spec in specs)
+
+
+def check(specs: Sequence[str]) -> Defense:
+    """See what can be seen of the defenses before any data are read; returns what could be bound.
+
+    Raises:
+        ValueError: a defense or a setting that there is not, or a file that is missing.
+    """
+    bound = []
+    for text in specs:
+        files = _files(text)
+        for name in files:
+            if not Path(name).expanduser().exists():
+                raise UsageError(f"{parse(text).name}: there is no file or folder {name}.")
+        if not files:
+            bound.append(resolve(text))
+    return composed(bound)
+
+
+def _files(text: str) -> list[str]:
+    spec = parse(text)
+    if spec.name not in DEFENSES:
+        return []
+    settings = filled_in(spec, DEFENSES[spec.name])
+    named = (settings[setting] for setting in material_kinds(DEFENSES[spec.name]))
+    return [name for name in named if isinstance(name, str)]
+
+
+def _opened(kind: type[Any], name: str, *, data: Dataset) -> Material:
+    return READERS[kind](name, data)
