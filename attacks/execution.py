@@ -22,10 +22,19 @@ class Execution:
         precision: of the gradients: ``auto``, ``float32`` or ``bfloat16``. Every success is
             confirmed in float32 in any case.
         batch_size: images per forward pass, or None to choose by image size and device.
+
+    Raises:
+        ValueError: for an unknown precision or a batch size below 1.
     """
 
     precision: str = "auto"
     batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ValueError(unknown("precision", self.precision, PRECISIONS))
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ValueError(f"batch_size={self.batch_size} must be at least 1")
 
     def dtype(self, device: torch.device) -> torch.dtype:
         """The dtype in which gradients are computed on a device."""
@@ -58,10 +67,6 @@ def engine(*, precision: str = "auto", batch_size: int | None = None) -> Iterato
     Raises:
         ValueError: for an unknown precision or a batch size below 1.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(unknown("precision", precision, PRECISIONS))
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"batch_size={batch_size} must be at least 1")
     token = _current.set(Execution(precision, batch_size))
     try:
         yield

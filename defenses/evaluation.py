@@ -1,11 +1,14 @@
 """Looking at images batch by batch: what a model makes of them, and how bright they are."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from defenses import processes
 
 _AT_ONCE = 512
 
@@ -19,6 +22,15 @@ class Images(Protocol):
 
     def __getitem__(self, rows: Tensor, /) -> Tensor:
         """Uint8 (n, C, H, W), or float32 in [0, 1], for int64 rows (n,)."""
+        ...
+
+
+@runtime_checkable
+class ReadAhead(Images, Protocol):
+    """Images that are told beforehand which rows come when, and can read them meanwhile."""
+
+    def batches(self, order: Sequence[Tensor], /) -> Iterator[Tensor]:
+        """What asking for the rows of each batch in turn would give."""
         ...
 
 
@@ -38,12 +50,16 @@ class Batch:
 def evaluate(
     model: nn.Module, images: Images, labels: Tensor, *, device: torch.device | str = "cpu"
 ) -> tuple[float, float]:
-    """Mean cross-entropy (nats) and share misclassified; the model is used in the mode it is in."""
+    """Mean cross-entropy (nats) and share misclassified; the model is used in the mode it is in.
+
+    In a process group of `torch.distributed` all processes call it, each looks at a share of the
+    images, and all get the figures of the whole.
+    """
     device = torch.device(device)
     totals = Totals(0, device)
+    order = processes.share(torch.arange(len(labels))).split(_AT_ONCE)
     with torch.no_grad():
-        for rows in torch.arange(len(labels)).split(_AT_ONCE):
-            x, y = fetch(images, labels, rows, device)
+        for _, x, y in batches(images, labels, order, device):
             logits = model(x)
             totals.add(F.cross_entropy(logits, y), logits, y)
     seen = totals.read()
@@ -56,8 +72,8 @@ def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, 
     A channel that never varies gets a deviation of 1, so that dividing by it is harmless.
     """
     count, total, squares = 0, torch.zeros(1).double(), torch.zeros(1).double()
-    for rows in torch.arange(len(images)).split(_AT_ONCE):
-        x = unit(images[rows]).double()
+    for pixels in _read(images, torch.arange(len(images)).split(_AT_ONCE)):
+        x = unit(pixels).double()
         count += x.numel() // x.shape[1]
         total = total + x.sum((0, 2, 3)).cpu()
         squares = squares + (x * x).sum((0, 2, 3)).cpu()
@@ -70,7 +86,7 @@ def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, 
 
 
 class Totals:
-    """Sums over a pass, kept on the device so that reading them is the only wait."""
+    """Sums over a pass of all processes, kept on the device so that reading is the only wait."""
 
     def __init__(self, epoch: int, device: torch.device) -> None:
         self.epoch = epoch
@@ -85,18 +101,29 @@ class Totals:
         self._wrong += (logits.argmax(1) != labels).sum()
 
     def read(self) -> Batch:
-        """The means so far."""
-        seen = max(self.images, 1)
-        return Batch(self.epoch, self.images, float(self._loss) / seen, int(self._wrong) / seen)
+        """The means so far; all processes read at the same time."""
+        wrong = self._wrong.double()  # exact up to 2⁵³
+        own = torch.stack([self._loss, wrong, torch.full_like(wrong, self.images)])
+        loss, wrong_in_all, images = processes.summed(own).tolist()
+        seen = max(images, 1)
+        return Batch(self.epoch, int(images), loss / seen, wrong_in_all / seen)
 
 
-def fetch(
-    images: Images, labels: Tensor, rows: Tensor, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Images in [0, 1] and labels of some rows, on the device."""
-    if isinstance(images, Tensor):
-        rows = rows.to(images.device)
-    return unit(images[rows].to(device)), labels[rows.to(labels.device)].to(device)
+def batches(
+    images: Images, labels: Tensor, order: Sequence[Tensor], device: torch.device
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Rows as they are given; their images in [0, 1] and labels, batch by batch, on the device."""
+    for rows, pixels in zip(order, _read(images, order), strict=True):
+        y = labels[rows.to(labels.device)].to(device, non_blocking=True)
+        yield rows, unit(pixels.to(device, non_blocking=True)), y
+
+
+def _read(images: Images, order: Sequence[Tensor]) -> Iterator[Tensor]:
+    if isinstance(images, ReadAhead):
+        yield from images.batches(order)
+        return
+    for rows in order:
+        yield images[rows.to(images.device) if isinstance(images, Tensor) else rows]
 
 
 def unit(images: Tensor) -> Tensor:

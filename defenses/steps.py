@@ -1,13 +1,48 @@
-"""How far each step goes: learning-rate schedules, and the optimizer that takes the steps."""
+"""What a step descends and how far it goes: the loss, learning rates, and the optimizers."""
 
 import math
 from typing import Any, Literal, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from defenses.defense import Loss
 
 Optimizer = Literal["sgd", "adam", "adamw"]
 Schedule = Literal["cosine", "step", "constant"]
+
+
+class Step(nn.Module):
+    """The loss of a batch as one module, however often the loss asks the model.
+
+    Args:
+        model: what is trained.
+        loss: see `Defense`.
+        dtype: what the model's passes are computed in where they lose little by it.
+    """
+
+    def __init__(self, model: nn.Module, loss: Loss, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.model = model if dtype == torch.float32 else _Reduced(model, dtype)
+        self.loss = loss
+
+    def forward(self, images: Tensor, labels: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean loss of the batch, and logits (n, K)."""
+        return self.loss(self.model, images, labels, seeds)
+
+
+class _Reduced(nn.Module):
+    """A model whose passes are computed in another dtype, its logits float32 for the loss."""
+
+    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.model = model
+        self.dtype = dtype
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.autocast(images.device.type, self.dtype):
+            logits: Tensor = self.model(images)
+        return logits.float()
 
 
 def learning_rate(

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from attacks.draws import image_seeds
+from attacks.execution import Execution
+from defenses import processes
 from defenses.averaging import Average
 from defenses.defense import Defense, smoothed
-from defenses.evaluation import Batch, Images, Totals, evaluate, fetch
-from defenses.steps import Optimizer, Schedule, learning_rate, make_optimizer
+from defenses.evaluation import Batch, Images, Totals, batches, evaluate
+from defenses.steps import Optimizer, Schedule, Step, learning_rate, make_optimizer
 
 # Looking at the loss waits for a GPU, so there it is done seldom; a CPU has nothing to wait for.
 _BATCHES_BETWEEN_LOOKS = 20
@@ -89,6 +91,7 @@ def train(
     ema: float = 0.0,
     seed: int = 0,
     device: torch.device | str = "cpu",
+    precision: str = "float32",
     defense: Defense | None = None,
     ids: Tensor | None = None,
     validation: tuple[Images, Tensor] | None = None,
@@ -103,12 +106,19 @@ def train(
     At each yield the model is in eval mode. Frozen parameters stay as they are, and layers of
     nothing else are never put in training mode, so that frozen norms keep their statistics.
 
+    In a process group of `torch.distributed`, where every process makes the same call with a model
+    of its own, they train one model together: each takes a share of every batch, and all yield the
+    same epochs. The gradients are those of one process with the whole batch, but for rounding and
+    for what depends on the share that an image is in: dropout, what ``mixup`` and ``cutmix`` blend,
+    and on CPUs the statistics of batch normalisation; the running ones are the first process's.
+
     Args:
         model: maps images (n, C, H, W) in [0, 1] to logits (n, K); its normalisation is its own.
         images: (N, C, H, W), uint8, or float32 in [0, 1]; see `Images`.
         labels: int64 (N,), in [0, K).
         epochs: passes over the images.
-        batch_size: images per step; a last batch of one image joins the one before it.
+        batch_size: images per step, of all processes together; a last batch of one image joins
+            the one before it.
         lr: peak learning rate.
         momentum: of SGD, in Nesterov's form; 0 for plain steps. Adam's betas are its defaults.
         weight_decay: an L2 term for ``sgd`` and ``adam``, decoupled for ``adamw``.
@@ -124,6 +134,9 @@ def train(
             `defenses.averaging`.
         seed: of the order of the images and of the model's own draws.
         device: where the model is moved to and trained.
+        precision: ``bfloat16`` runs the model's passes in it where that loses little
+            (`torch.autocast`); weights, statistics, the loss and the steps stay in float32, and so
+            does validation. ``auto`` does so where the hardware gains by it.
         defense: what is done to each batch, and its loss; None for plain training.
         ids: int64 (N,), stable ids of the images that the defense's draws are keyed by, with the
             seed and the epoch; None to use their rows.
@@ -142,7 +155,8 @@ def train(
     device = torch.device(device)
     stepper = make_optimizer(model.to(device), optimizer, lr, momentum, weight_decay, spare_norms)
     average = Average(model, ema, None if resume is None else resume.weights)
-    batches = len(_order(len(labels), batch_size, seed, 1))
+    step = processes.in_step(Step(model, loss_of, Execution(precision).dtype(device)), device)
+    per_epoch = len(_order(len(labels), batch_size, seed, 1))
     between = 1 if device.type == "cpu" else _BATCHES_BETWEEN_LOOKS
     finished = 0 if resume is None else resume.epoch
     ids = torch.arange(len(labels)) if ids is None else ids.cpu()
@@ -150,27 +164,29 @@ def train(
         stepper.load_state_dict(dict(resume.optimizer))
 
     def rate(step: int) -> float:
-        return learning_rate(step, epochs * batches, lr, schedule, warmup * batches)
+        return learning_rate(step, epochs * per_epoch, lr, schedule, warmup * per_epoch)
 
     rate(0)  # an unknown schedule is told now, not at the first epoch
 
     def steps(number: int) -> Iterator[Batch]:
         totals = Totals(number, device)
-        for i, rows in enumerate(_order(len(labels), batch_size, seed, number)):
+        order = _order(len(labels), batch_size, seed, number)
+        mine = batches(images, labels, [processes.share(rows) for rows in order], device)
+        for i, (rows, x, y) in enumerate(mine):
             for group in stepper.param_groups:
-                group["lr"] = rate((number - 1) * batches + i)
-            x, y = fetch(images, labels, rows, device)
+                group["lr"] = rate((number - 1) * per_epoch + i)
             if number == finished + 1 and i == 0:
                 _check_classes(labels, validation, _answer(model, x))
             seeds = image_seeds(_mixed(seed, number, "defense"), ids[rows]).to(device)
             moved, targets = defense.transform(x, y, seeds)
-            loss, logits = loss_of(model, moved, targets, seeds)
+            loss, logits = step(moved, targets, seeds)
             stepper.zero_grad(set_to_none=True)
-            loss.backward()
+            processes.weighed(loss, len(y), len(order[i])).backward()
             stepper.step()
-            average.follow((number - 1) * batches + i)
-            totals.add(loss.detach(), logits.detach(), y)
-            if (i + 1) % between == 0 or i + 1 == batches:
+            average.follow((number - 1) * per_epoch + i)
+            if processes.counts(len(y), len(order[i])):
+                totals.add(loss.detach(), logits.detach(), y)
+            if (i + 1) % between == 0 or i + 1 == per_epoch:
                 yield totals.read()
 
     def run() -> Iterator[Epoch]:
@@ -178,7 +194,7 @@ def train(
             began = time.perf_counter()
             _to_training(model)
             with torch.random.fork_rng(_generators(device)):
-                torch.manual_seed(_mixed(seed, number, "model"))
+                torch.manual_seed(_mixed(seed, number, f"model{processes.rank() or ''}"))
                 for seen in steps(number):
                     if not math.isfinite(seen.loss):
                         raise DivergenceError(_diverged(number, "the training loss"))
@@ -186,13 +202,10 @@ def train(
                         watch(seen)
             seconds = time.perf_counter() - began
             model.eval()
-            _check_weights(model, number)
             average.put_in()
-            loss, error = (
-                (None, None) if validation is None else evaluate(model, *validation, device=device)
-            )
-            if loss is not None and not math.isfinite(loss):
-                raise DivergenceError(_diverged(number, "the validation loss"))
+            processes.unify_buffers(model)
+            _check_weights(model, number)
+            loss, error = _validated(model, validation, number, device)
             yield Epoch(
                 number,
                 epochs,
@@ -200,7 +213,7 @@ def train(
                 seen.error,
                 loss,
                 error,
-                rate(number * batches - 1),
+                rate(number * per_epoch - 1),
                 seen.images,
                 seconds,
                 Resume(number, stepper.state_dict(), average.weights),
@@ -208,6 +221,20 @@ def train(
             average.take_out()
 
     return run()
+
+
+def _validated(
+    model: nn.Module,
+    validation: tuple[Images, Tensor] | None,
+    epoch: int,
+    device: torch.device,
+) -> tuple[float | None, float | None]:
+    if validation is None:
+        return None, None
+    loss, error = evaluate(model, *validation, device=device)
+    if not math.isfinite(loss):
+        raise DivergenceError(_diverged(epoch, "the validation loss"))
+    return loss, error
 
 
 def _check_weights(model: nn.Module, epoch: int) -> None:
@@ -225,11 +252,11 @@ def _diverged(epoch: int, what: str) -> str:
 
 def _order(count: int, batch_size: int, seed: int, epoch: int) -> list[Tensor]:
     generator = torch.Generator().manual_seed(_mixed(seed, epoch, "order"))
-    batches = list(torch.randperm(count, generator=generator).split(batch_size))
-    if len(batches) > 1 and len(batches[-1]) == 1:  # batch normalisation has no use for one image
-        last = batches.pop()
-        batches[-1] = torch.cat([batches[-1], last])
-    return batches
+    order = list(torch.randperm(count, generator=generator).split(batch_size))
+    if len(order) > 1 and len(order[-1]) == 1:  # batch normalisation has no use for one image
+        last = order.pop()
+        order[-1] = torch.cat([order[-1], last])
+    return order
 
 
 def _mixed(seed: int, epoch: int, purpose: str) -> int:
@@ -260,9 +287,9 @@ def _check(
             raise ValueError(f"no {what} images")
         if len(x) != len(y):
             raise ValueError(f"{len(x)} {what} images but {len(y)} labels")
-    for name, value, low in (("epochs", epochs, 1), ("batch_size", batch_size, 1)):
-        if value < low:
-            raise ValueError(f"{name} is {value}; it must be at least {low}")
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        if value < 1:
+            raise ValueError(f"{name} is {value}; it must be at least 1")
     if not lr > 0 or not math.isfinite(lr):
         raise ValueError(f"lr is {lr}; it must be above 0")
     if not 0 <= momentum < 1:
