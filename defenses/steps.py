@@ -104,3 +104,9 @@ def make_optimizer(
     if name == "adamw":
         return torch.optim.AdamW(groups, lr, weight_decay=weight_decay)
     raise ValueError(f"no optimizer {name!r}: sgd, adam or adamw")
+
+
+def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Let the next steps be of this length, in place."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr

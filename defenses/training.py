@@ -16,7 +16,7 @@ from defenses import processes
 from defenses.averaging import Average
 from defenses.defense import Defense, smoothed
 from defenses.evaluation import Batch, Images, Totals, batches, evaluate
-from defenses.steps import Optimizer, Schedule, Step, learning_rate, make_optimizer
+from defenses.steps import Optimizer, Schedule, Step, learning_rate, make_optimizer, set_rate
 
 # Looking at the loss waits for a GPU, so there it is done seldom; a CPU has nothing to wait for.
 _BATCHES_BETWEEN_LOOKS = 20
@@ -173,13 +173,11 @@ def train(
         order = _order(len(labels), batch_size, seed, number)
         mine = batches(images, labels, [processes.share(rows) for rows in order], device)
         for i, (rows, x, y) in enumerate(mine):
-            for group in stepper.param_groups:
-                group["lr"] = rate((number - 1) * per_epoch + i)
+            set_rate(stepper, rate((number - 1) * per_epoch + i))
             if number == finished + 1 and i == 0:
                 _check_classes(labels, validation, _answer(model, x))
             seeds = image_seeds(_mixed(seed, number, "defense"), ids[rows]).to(device)
-            moved, targets = defense.transform(x, y, seeds)
-            loss, logits = step(moved, targets, seeds)
+            loss, logits = step(*defense.transform(x, y, seeds), seeds)
             stepper.zero_grad(set_to_none=True)
             processes.weighed(loss, len(y), len(order[i])).backward()
             stepper.step()

@@ -18,6 +18,7 @@ from workbench.commands.train import train
 from workbench.commands.verify import verify
 from workbench.console import Console
 from workbench.errors import Interrupted, explain
+from workbench.processes import speaks
 
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 BROKEN_PIPE = 141  # what a shell reports for a program that SIGPIPE ended
@@ -83,22 +84,27 @@ def run(arguments: Sequence[str]) -> int:
             console.error("Interrupted.")
         return code if isinstance(code, int) else DONE
     except Interrupted as stop:
-        console.error(str(stop))
+        _say(console, str(stop))
         return INTERRUPTED
     except (KeyboardInterrupt, typer.Abort):
-        console.error("Interrupted.")
+        _say(console, "Interrupted.")
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output, such as `head`, has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except UsageProblem as problem:
-        console.error(_usage(problem))
+        _say(console, _usage(problem))
         return WRONG_USE
     except Exception as error:  # noqa: BLE001  (the outermost place: every error ends as a line)
         if debug:
             traceback.print_exc()
-        console.error(explain(error))
+        _say(console, explain(error))
         return WRONG_USE
+
+
+def _say(console: Console, error: str) -> None:
+    if speaks():
+        console.error(error)
 
 
 def _usage(problem: Exception) -> str:

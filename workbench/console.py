@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.console import Console as RichConsole
 from rich.markup import escape
 
+from workbench.processes import is_first
+
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
@@ -31,11 +33,13 @@ class Console:
 
     ``human``: tables on stdout, notes and progress on stderr. ``json``: one document on stdout.
     ``quiet``: on stdout only what a script would want next (`essential`), on stderr only warnings
-    and errors. Both of the latter at once print the document and no notes.
+    and errors. Both of the latter at once print the document and no notes. ``mute`` prints nothing
+    but errors: another process speaks for this one.
     """
 
     mode: Mode = "human"
     silent: bool = False
+    mute: bool = False
 
     @property
     def out(self) -> RichConsole:
@@ -49,31 +53,32 @@ class Console:
 
     def show(self, *renderables: "Table | str") -> None:
         """Data for people: on stdout in human mode, else nowhere. Text is not markup."""
-        if self.mode == "human":
+        if self.mode == "human" and not self.mute:
             for renderable in renderables:
                 whole = isinstance(renderable, str)  # text is not wrapped, so that paths stay whole
                 self.out.print(renderable, markup=False, highlight=False, soft_wrap=whole)
 
     def essential(self, text: str) -> None:
         """The one thing a script wants: on stdout in quiet mode, else nowhere."""
-        if self.mode == "quiet":
+        if self.mode == "quiet" and not self.mute:
             self.out.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def document(self, content: dict[str, Any]) -> None:
         """The JSON document, ``schema_version`` first; in the other modes nothing."""
-        if self.mode == "json":
+        if self.mode == "json" and not self.mute:
             document = {"schema_version": SCHEMA_VERSION, **content}
             sys.stdout.write(json.dumps(_jsonable(document), ensure_ascii=False, indent=2) + "\n")
             sys.stdout.flush()
 
     def note(self, text: str) -> None:
         """Something worth knowing, on stderr unless quiet."""
-        if not self.silent:
+        if not (self.silent or self.mute):
             self.err.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """A reason to be careful, on stderr in every mode."""
-        self.err.print(f"[yellow]warning:[/] {escape(text)}", highlight=False, soft_wrap=True)
+        if not self.mute:
+            self.err.print(f"[yellow]warning:[/] {escape(text)}", highlight=False, soft_wrap=True)
 
     def error(self, text: str) -> None:
         """What went wrong, on stderr in every mode."""
@@ -85,7 +90,7 @@ class Console:
 
         ``total`` is the amount of work, in whatever the caller advances by; ``unit`` names it.
         """
-        if self.silent:
+        if self.silent or self.mute:
             yield Progress(total, unit)
         elif not self.err.is_terminal:
             progress = Progress(total, unit, say=self.note, description=description)
@@ -172,8 +177,12 @@ def duration(seconds: float) -> str:
 
 
 def make_console(*, json_output: bool, quiet: bool) -> Console:
-    """The sink for the flags ``--json`` and ``--quiet``; JSON wins, quiet then drops the notes."""
-    return Console("json" if json_output else "quiet" if quiet else "human", silent=quiet)
+    """The sink for the flags ``--json`` and ``--quiet``; JSON wins, quiet then drops the notes.
+
+    Of several processes that do one thing together, the first alone is heard.
+    """
+    mode: Mode = "json" if json_output else "quiet" if quiet else "human"
+    return Console(mode, silent=quiet, mute=not is_first())
 
 
 class _Rich(RichConsole):

@@ -4,10 +4,15 @@ import dataclasses
 import io
 import json
 import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from attacks.execution import Execution
 from benchmarks.intervals import wilson
 from defenses import Epoch, Resume, evaluate, train
 from defenses.defense import smoothed
@@ -18,16 +23,16 @@ from workbench.fine_tuning import Start
 from workbench.materials import check
 from workbench.models import Classifier, save_checkpoint
 from workbench.plugins import add_plugins
+from workbench.processes import command, from_first, is_first, joined, local_device, one_first
+from workbench.reading_ahead import labels, readable
 from workbench.run_directory import RunDirectory, open_run, write_atomically
 from workbench.training_plan import (
     Request,
     Task,
     config,
-    labels,
     load_task,
     make_start,
     metadata,
-    readable,
 )
 from workbench.training_view import BEST, best_epoch, line, show, watcher
 
@@ -48,9 +53,16 @@ def train_checkpoint(request: Request, console: Console) -> None:
     add_plugins(["defenses", "corruptions"], console)
     # A misspelt defense, or one with a loss that cannot be smoothed, is told before data are read.
     smoothed(check(request.defenses).loss, request.label_smoothing)
-    device = resolve_device(request.device, request.threads)
-    task = load_task(request, console)
-    start = make_start(request, task)
+    device = resolve_device(local_device(request.device), request.threads)
+    dtype = Execution(request.precision).dtype(device)
+    request = replace(request, precision=str(dtype).removeprefix("torch."))
+    with joined(device):
+        _train_checkpoint(request, device, console)
+
+
+def _train_checkpoint(request: Request, device: torch.device, console: Console) -> None:
+    task = one_first(lambda: load_task(request, console))
+    start = one_first(lambda: make_start(request, task))
     for notice in start.notices:
         console.note(notice)
     model = start.model
@@ -64,24 +76,42 @@ def train_checkpoint(request: Request, console: Console) -> None:
             {"dry_run": True, "config": config(request, task, start), "weights": count}
         )
         return
-    with open_run(
-        request.output,
-        verb="train",
-        name=request.arch,
-        config=config(request, task, start),
-        arguments=request.arguments,
-    ) as run:
+    with _opened(request, task, start) as run:
         results = run.path / RESULTS
-        if results.exists():
+        if from_first(results.exists):
+            if not is_first():
+                return
             console.note(f"{run.path} is finished; nothing to train.")
             (run.path / STATE).unlink(missing_ok=True)
             show(json.loads(results.read_text(encoding="utf-8")), run.path, console)
             return
         history = _train(request, task, start, device, run, console)
         result = _result(request, task, model, history, run, device)
+        if not is_first():
+            return
         write_atomically(results, (json.dumps(result, indent=2) + "\n").encode())
         (run.path / STATE).unlink(missing_ok=True)
         show(result, run.path, console)
+
+
+@contextmanager
+def _opened(request: Request, task: Task, start: Start) -> Iterator[RunDirectory]:
+    """The run directory: opened by the first process, known to all."""
+    with ExitStack() as stack:
+
+        def opened() -> RunDirectory:
+            run = stack.enter_context(
+                open_run(
+                    request.output,
+                    verb="train",
+                    name=request.arch,
+                    config=config(request, task, start),
+                    arguments=request.arguments,
+                )
+            )
+            return replace(run, command=command(run.command))
+
+        yield from_first(opened)
 
 
 def _train(
@@ -94,17 +124,19 @@ def _train(
 ) -> list[dict[str, Any]]:
     """Train, or go on training, and keep what is good after each epoch; returns the history."""
     model = start.model
-    history, resume = _taken_up(run, model)
+    history, resume, weights = from_first(lambda: _taken_up(run, model))
+    if not is_first() and weights is not None:
+        model.network.load_state_dict(weights)
     validation = None
     if task.held_out is not None:
-        validation = (readable(task.held_out, device), labels(task.held_out))
+        validation = (readable(task.held_out, device, request.workers), labels(task.held_out))
     total = (request.epochs - len(history)) * len(task.fitted)
     try:
         with console.progress(total, unit="images", description="training") as progress:
             watch = watcher(progress.advance, request.epochs)
             epochs = train(
                 model,
-                readable(task.fitted, device),
+                readable(task.fitted, device, request.workers),
                 labels(task.fitted),
                 epochs=request.epochs,
                 batch_size=request.batch_size,
@@ -119,6 +151,7 @@ def _train(
                 ema=request.ema,
                 seed=request.seed,
                 device=device,
+                precision=request.precision,
                 defense=task.defense,
                 ids=torch.from_numpy(task.fitted.ids()),
                 validation=validation,
@@ -127,7 +160,8 @@ def _train(
             )
             for epoch in epochs:
                 history.append(_entry(epoch))
-                _keep(request, task, start, epoch, history, run)
+                if is_first():
+                    _keep(request, task, start, epoch, history, run)
                 console.note(line(history[-1]))
     except KeyboardInterrupt:
         raise Interrupted(f"Interrupted {_kept(history, run)}\nGo on with: {run.command}") from None
@@ -136,16 +170,18 @@ def _train(
     return history
 
 
-def _taken_up(run: RunDirectory, model: Classifier) -> tuple[list[dict[str, Any]], Resume | None]:
-    """Load the state that an interrupted run left into the model; the epochs so far, and how on."""
+def _taken_up(
+    run: RunDirectory, model: Classifier
+) -> tuple[list[dict[str, Any]], Resume | None, dict[str, Tensor] | None]:
+    """Load what an interrupted run left; the epochs so far, how to go on, and the weights."""
     file = run.path / STATE
     if not file.exists():
-        return [], None
+        return [], None, None
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
         model.network.load_state_dict(state["weights"])
         resume = Resume(state["epoch"], state["optimizer"], state.get("beside_the_average"))
-        return list(state["history"]), resume
+        return list(state["history"]), resume, dict(state["weights"])
     # torch reports a damaged file with whatever its unpickler or zip reader stumbled on
     except Exception as error:
         raise UsageError(
@@ -193,7 +229,7 @@ def _result(
     from safetensors.torch import load_file
 
     best = history[best_epoch(history) - 1]
-    model.network.load_state_dict(load_file(run.path / BEST))
+    model.network.load_state_dict(from_first(lambda: load_file(run.path / BEST)))
     result = {
         "arch": request.arch,
         "data": request.data,
@@ -209,7 +245,10 @@ def _result(
     }
     if task.test is not None:
         _, error = evaluate(
-            model.to(device), readable(task.test, device), labels(task.test), device=device
+            model.to(device),
+            readable(task.test, device, request.workers),
+            labels(task.test),
+            device=device,
         )
         wrong = round(error * len(task.test))
         result["test_images"] = len(task.test)

@@ -1,6 +1,5 @@
 """What is trained on what: the request, the data in their three parts, the untrained model."""
 
-import math
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -8,11 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 import workbench
 from benchmarks.identity import added_packages
-from defenses import Bound, Defense, Images, channel_statistics, composed
+from defenses import Bound, Defense, channel_statistics, composed, processes
 from workbench.console import Console
 from workbench.datasets import Dataset, load_dataset
 from workbench.datasets.dataset import balanced_rows
@@ -20,9 +18,8 @@ from workbench.errors import UsageError
 from workbench.fine_tuning import Start, freeze_all_but_the_last, start_from
 from workbench.materials import bind
 from workbench.models import CheckpointMetadata, Classifier, ModelOptions, build
+from workbench.reading_ahead import OnDemand
 
-_READ_AT_ONCE = 4096
-_IN_MEMORY = 4 * 2**30  # bytes of pixels up to which the data are read once, not at each epoch
 _RATES = {"sgd": 0.1, "adam": 0.001, "adamw": 0.001}  # He et al. 2016; Kingma & Ba 2015
 
 
@@ -56,6 +53,8 @@ class Request:
     download: bool
     seed: int
     device: str
+    precision: str
+    workers: int | None
     threads: int | None
     output: Path | None
     dry_run: bool
@@ -239,6 +238,8 @@ def settings(request: Request, task: Task, start: Start) -> dict[str, Any]:
         "from_mean": request.mean,
         "from_std": request.std,
         "last_layer_only": request.last_layer_only,
+        "precision": "" if request.precision == "float32" else request.precision,
+        "processes": 0 if processes.count() == 1 else processes.count(),
     }
     return {
         "defenses": [each.spec for each in task.bound],
@@ -268,30 +269,3 @@ def config(request: Request, task: Task, start: Start) -> dict[str, Any]:
         "classes": request.classes,
         **settings(request, task, start),
     }
-
-
-class OnDemand:
-    """Images that are read from the data set whenever a batch asks for them."""
-
-    def __init__(self, data: Dataset) -> None:
-        self._data = data
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def __getitem__(self, rows: Tensor, /) -> Tensor:
-        return self._data.images(rows.cpu().numpy())
-
-
-def readable(data: Dataset, device: torch.device) -> Images:
-    """The images on the device, as the bytes they are; read on demand if they are too many."""
-    if math.prod(data.pixels.shape) > _IN_MEMORY:
-        return OnDemand(data)
-    starts = range(0, len(data), _READ_AT_ONCE)
-    parts = [data.pixels.read(slice(start, start + _READ_AT_ONCE)) for start in starts]
-    return torch.from_numpy(np.concatenate(parts)).permute(0, 3, 1, 2).contiguous().to(device)
-
-
-def labels(data: Dataset) -> Tensor:
-    """Int64 (N,)."""
-    return torch.from_numpy(data.labels)

@@ -175,6 +175,24 @@ def train(
     download: o.Download = False,
     seed: o.Seed = 0,
     device: o.Device = "auto",
+    precision: Annotated[
+        o.Precision,
+        typer.Option(
+            "--precision",
+            rich_help_panel=TRAINING,
+            help="Of the model's passes; weights and steps are float32. auto: bfloat16 where the "
+            "hardware gains by it.",
+        ),
+    ] = o.Precision.AUTO,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            min=0,
+            rich_help_panel=o.RUN,
+            help="Processes that read images ahead where they do not fit in memory; else chosen.",
+        ),
+    ] = None,
     threads: o.Threads = None,
     config: o.Config = None,
     debug: o.Debug = False,
@@ -219,6 +237,8 @@ def train(
         download=download,
         seed=seed,
         device=device,
+        precision=precision.value,
+        workers=workers,
         threads=threads,
         output=output,
         dry_run=dry_run,
