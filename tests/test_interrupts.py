@@ -1,9 +1,10 @@
+import signal
 import sys
 import time
 
 import pytest
 
-from workbench.interrupts import interrupt_again
+from workbench.interrupts import interrupt_again, interrupts_held
 
 
 class Dropped:
@@ -35,3 +36,12 @@ def test_other_lost_errors_are_reported_and_end_nothing(
     Dropped(ZeroDivisionError)
     time.sleep(0.1)
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_ctrl_c_waits_for_the_end_of_the_block() -> None:
+    reached = False
+    with pytest.raises(KeyboardInterrupt), interrupts_held():  # noqa: PT012
+        signal.raise_signal(signal.SIGINT)
+        reached = True
+    assert reached
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -1,8 +1,11 @@
-"""Ctrl-C that would be lost."""
+"""Ctrl-C that would be lost, or would come at a bad time."""
 
 import _thread
+import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,3 +26,22 @@ def interrupt_again(unraisable: "UnraisableHookArgs") -> None:
         timer.start()
     else:
         sys.__unraisablehook__(unraisable)
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Let Ctrl-C wait until the block is over; processes forked in it take none.
+
+    Meant for a start of processes: interrupted half way, some of them would be nobody's.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Ctrl-C goes to the main thread
+        return
+    held: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if held:
+            signal.raise_signal(signal.SIGINT)

@@ -68,6 +68,14 @@ def joined(device: "torch.device") -> Iterator[None]:
     distributed.destroy_process_group()
 
 
+def left_alone(error: RuntimeError) -> bool:
+    """Whether the reason of an error is that another process has ended."""
+    from torch import distributed
+
+    # Gloo has no type of its own for it.
+    return several() and (isinstance(error, distributed.DistError) or "gloo" in str(error))
+
+
 def speaks() -> bool:
     """Whether this process is to say why it ends: of several the one that asks first.
 

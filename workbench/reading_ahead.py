@@ -14,6 +14,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from defenses import Images
 from workbench.datasets import Dataset
+from workbench.interrupts import interrupts_held
 from workbench.processes import on_this_machine
 
 _READ_AT_ONCE = 4096
@@ -64,7 +65,9 @@ class OnDemand(TorchDataset[Tensor | Exception]):
             # Workers inherit the list of files; elsewhere than on Linux a fork is not safe.
             multiprocessing_context="fork" if sys.platform == "linux" else None,
         )
-        for found in loader:
+        with interrupts_held():
+            reading = iter(loader)
+        for found in reading:
             if isinstance(found, Exception):
                 raise found
             yield found

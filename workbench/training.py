@@ -23,7 +23,15 @@ from workbench.fine_tuning import Start
 from workbench.materials import check
 from workbench.models import Classifier, save_checkpoint
 from workbench.plugins import add_plugins
-from workbench.processes import command, from_first, is_first, joined, local_device, one_first
+from workbench.processes import (
+    command,
+    from_first,
+    is_first,
+    joined,
+    left_alone,
+    local_device,
+    one_first,
+)
 from workbench.reading_ahead import labels, readable
 from workbench.run_directory import RunDirectory, open_run, write_atomically
 from workbench.training_plan import (
@@ -167,6 +175,12 @@ def _train(
         raise Interrupted(f"Interrupted {_kept(history, run)}\nGo on with: {run.command}") from None
     except ValueError as error:
         raise UsageError(f"{error}\nStopped {_kept(history, run)}") from error
+    except RuntimeError as error:
+        if not left_alone(error):
+            raise
+        raise UsageError(
+            f"Another process has ended. Stopped {_kept(history, run)}\nGo on with: {run.command}"
+        ) from error
     return history
 
 
