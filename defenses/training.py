@@ -153,7 +153,9 @@ def train(
     defense = defense or Defense()
     loss_of = smoothed(defense.loss, label_smoothing)
     device = torch.device(device)
-    stepper = make_optimizer(model.to(device), optimizer, lr, momentum, weight_decay, spare_norms)
+    stepper = make_optimizer(
+        _moved(model, device), optimizer, lr, momentum, weight_decay, spare_norms
+    )
     average = Average(model, ema, None if resume is None else resume.weights)
     step = processes.in_step(Step(model, loss_of, Execution(precision).dtype(device)), device)
     per_epoch = len(_order(len(labels), batch_size, seed, 1))
@@ -219,6 +221,12 @@ def train(
             average.take_out()
 
     return run()
+
+
+def _moved(model: nn.Module, device: torch.device) -> nn.Module:
+    """On the device; convolutions are faster with the channels of a pixel side by side."""
+    moved: nn.Module = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return moved
 
 
 def _validated(
