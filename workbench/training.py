@@ -4,17 +4,20 @@ import dataclasses
 import io
 import json
 import math
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
+from benchmarks.history import write_history
 from benchmarks.intervals import wilson
-from defenses import Epoch, Resume, evaluate, train
+from defenses import DivergenceError, Epoch, Resume, evaluate, train
 from defenses.defense import smoothed
 from workbench.console import Console
 from workbench.devices import resolve_device
-from workbench.errors import Interrupted, UsageError
+from workbench.errors import Interrupted, UsageError, explain
 from workbench.fine_tuning import Start
+from workbench.learning_curve import Curve, best_epoch, save_learning_curve
 from workbench.materials import check
 from workbench.models import Classifier, save_checkpoint
 from workbench.plugins import add_plugins
@@ -24,15 +27,28 @@ from workbench.training_plan import (
     Task,
     config,
     labels,
-    load_task,
+    load_splits,
     make_start,
+    make_task,
     metadata,
     readable,
+    versions,
 )
-from workbench.training_view import BEST, best_epoch, line, show, watcher
+from workbench.training_view import BEST, curve_title, line, show, watcher
 
 LAST, STATE = "last.safetensors", "state.pt"
-HISTORY, RESULTS = "history.jsonl", "results.json"
+HISTORY, RESULTS = "history.h5", "results.json"
+
+
+class Diverged(UsageError):  # noqa: N818  (as `Interrupted`)
+    """The training diverged; the message says in which epoch, and what was kept."""
+
+
+class Trained(NamedTuple):
+    """What came of a training, and the run directory that holds it."""
+
+    result: dict[str, Any]
+    run: Path
 
 
 def train_checkpoint(request: Request, console: Console) -> None:
@@ -40,30 +56,72 @@ def train_checkpoint(request: Request, console: Console) -> None:
 
     Raises:
         UsageError: for settings, data or an output directory that cannot be used.
-        DivergenceError: the training diverged; what was kept is said.
+        Diverged: the training diverged; what was kept is said.
         Interrupted: Ctrl-C; says what was kept and how to go on.
+    """
+    device = prepare(request, console)
+    task = make_task(request, load_splits(request, console))
+    start = make_start(request, task)
+    count = announce(request, task, start, device, console)
+    if request.dry_run:
+        console.document(
+            {"dry_run": True, "config": config(request, task, start), "weights": count}
+        )
+        return
+    show(*train_one(request, task, start, device, console), console)
+
+
+def prepare(request: Request, console: Console) -> torch.device:
+    """See what can be seen before any data are read; returns the device to train on.
+
+    Raises:
+        UsageError: settings that cannot be trained with.
     """
     if not (math.isfinite(request.rate) and request.rate > 0):
         raise UsageError(f"--lr {request.rate:g}: the learning rate must be above 0.")
     add_plugins(["defenses", "corruptions"], console)
     # A misspelt defense, or one with a loss that cannot be smoothed, is told before data are read.
     smoothed(check(request.defenses).loss, request.label_smoothing)
-    device = resolve_device(request.device, request.threads)
-    task = load_task(request, console)
-    start = make_start(request, task)
+    return resolve_device(request.device, request.threads)
+
+
+def announce(
+    request: Request, task: Task, start: Start, device: torch.device, console: Console
+) -> int:
+    """Say what will be trained on what; returns the number of weights."""
     for notice in start.notices:
         console.note(notice)
-    model = start.model
-    count = sum(weight.numel() for weight in model.parameters())
+    count = sum(weight.numel() for weight in start.model.parameters())
     console.note(
         f"{request.arch} with {count:,} weights on {device}; {len(task.fitted):,} images of "
         f"{request.data}" + (f", {len(task.held_out):,} held out" if task.held_out else "")
     )
-    if request.dry_run:
-        console.document(
-            {"dry_run": True, "config": config(request, task, start), "weights": count}
-        )
-        return
+    return count
+
+
+def train_one(
+    request: Request,
+    task: Task,
+    start: Start,
+    device: torch.device,
+    console: Console,
+    command: str | None = None,
+) -> Trained:
+    """Train in a run directory, or take up what is there; a finished training is only read.
+
+    Args:
+        request: what was asked for.
+        task: its data.
+        start: its network, trained in place.
+        device: where.
+        console: hears of every epoch.
+        command: what goes on after an interruption, if not the command of this run.
+
+    Raises:
+        UsageError: the directory cannot be used, or something failed; what was kept is said.
+        Diverged: the training diverged.
+        Interrupted: Ctrl-C.
+    """
     with open_run(
         request.output,
         verb="train",
@@ -75,13 +133,27 @@ def train_checkpoint(request: Request, console: Console) -> None:
         if results.exists():
             console.note(f"{run.path} is finished; nothing to train.")
             (run.path / STATE).unlink(missing_ok=True)
-            show(json.loads(results.read_text(encoding="utf-8")), run.path, console)
-            return
-        history = _train(request, task, start, device, run, console)
-        result = _result(request, task, model, history, run, device)
-        write_atomically(results, (json.dumps(result, indent=2) + "\n").encode())
+            return Trained(json.loads(results.read_text(encoding="utf-8")), run.path)
+        history, resume = _taken_up(run, start.model)
+        go_on = f"Go on with: {command or run.command}"
+        try:
+            _train(request, task, start, device, run, console, history, resume)
+            result = _result(request, task, start.model, history, run, device)
+            save_learning_curve(run.path, [Curve(history)], curve_title(request, task))
+            write_atomically(results, (json.dumps(result, indent=2) + "\n").encode())
+        except KeyboardInterrupt:
+            raise Interrupted(f"Interrupted {_kept(history, run)}\n{go_on}") from None
+        except DivergenceError as error:
+            if history:
+                save_learning_curve(run.path, [Curve(history)], curve_title(request, task))
+            raise Diverged(f"{error}\nStopped {_kept(history, run)}") from error
+        except ValueError as error:
+            raise UsageError(f"{error}\nStopped {_kept(history, run)}") from error
+        except OSError as error:
+            what = explain(error).partition("\n")[0]
+            raise UsageError(f"{what}\nStopped {_kept(history, run)} {go_on}") from error
         (run.path / STATE).unlink(missing_ok=True)
-        show(result, run.path, console)
+        return Trained(result, run.path)
 
 
 def _train(
@@ -91,49 +163,47 @@ def _train(
     device: torch.device,
     run: RunDirectory,
     console: Console,
-) -> list[dict[str, Any]]:
-    """Train, or go on training, and keep what is good after each epoch; returns the history."""
-    model = start.model
-    history, resume = _taken_up(run, model)
+    history: list[dict[str, Any]],
+    resume: Resume | None,
+) -> None:
+    """Train what is left, add each epoch to the history, and keep what is good after it."""
     validation = None
     if task.held_out is not None:
         validation = (readable(task.held_out, device), labels(task.held_out))
     total = (request.epochs - len(history)) * len(task.fitted)
-    try:
-        with console.progress(total, unit="images", description="training") as progress:
-            watch = watcher(progress.advance, request.epochs)
-            epochs = train(
-                model,
-                readable(task.fitted, device),
-                labels(task.fitted),
-                epochs=request.epochs,
-                batch_size=request.batch_size,
-                lr=request.rate,
-                momentum=request.momentum,
-                weight_decay=request.weight_decay,
-                optimizer=request.optimizer,
-                schedule=request.schedule,
-                warmup=request.warmup,
-                spare_norms=request.spare_norms,
-                label_smoothing=request.label_smoothing,
-                ema=request.ema,
-                seed=request.seed,
-                device=device,
-                defense=task.defense,
-                ids=torch.from_numpy(task.fitted.ids()),
-                validation=validation,
-                watch=watch,
-                resume=resume,
-            )
-            for epoch in epochs:
-                history.append(_entry(epoch))
+    with console.progress(total, unit="images", description="training") as progress:
+        watch = watcher(progress.advance, request.epochs)
+        epochs = train(
+            start.model,
+            readable(task.fitted, device),
+            labels(task.fitted),
+            epochs=request.epochs,
+            batch_size=request.batch_size,
+            lr=request.rate,
+            momentum=request.momentum,
+            weight_decay=request.weight_decay,
+            optimizer=request.optimizer,
+            schedule=request.schedule,
+            warmup=request.warmup,
+            spare_norms=request.spare_norms,
+            label_smoothing=request.label_smoothing,
+            ema=request.ema,
+            seed=request.seed,
+            device=device,
+            defense=task.defense,
+            ids=torch.from_numpy(task.fitted.ids()),
+            validation=validation,
+            watch=watch,
+            resume=resume,
+        )
+        for epoch in epochs:
+            history.append(_entry(epoch))
+            try:
                 _keep(request, task, start, epoch, history, run)
-                console.note(line(history[-1]))
-    except KeyboardInterrupt:
-        raise Interrupted(f"Interrupted {_kept(history, run)}\nGo on with: {run.command}") from None
-    except ValueError as error:
-        raise UsageError(f"{error}\nStopped {_kept(history, run)}") from error
-    return history
+            except OSError:
+                history.pop()  # this epoch was not kept: it will be trained again
+                raise
+            console.note(line(history[-1]))
 
 
 def _taken_up(run: RunDirectory, model: Classifier) -> tuple[list[dict[str, Any]], Resume | None]:
@@ -178,8 +248,16 @@ def _keep(
         }
         torch.save(state, buffer)
         write_atomically(run.path / STATE, buffer.getvalue())
-    lines = "".join(json.dumps(entry) + "\n" for entry in history)
-    write_atomically(run.path / HISTORY, lines.encode())
+    write_history(
+        run.path / HISTORY,
+        history,
+        config=config(request, task, start),
+        seed=request.seed,
+        device=str(next(network.parameters()).device),
+        checkpoint=BEST,
+        versions=versions(),
+        complete=epoch.number == epoch.epochs,
+    )
 
 
 def _result(

@@ -186,7 +186,7 @@ def train(
     """Train a network, hardened if you like, to a checkpoint that knows its own preprocessing.
 
     The run directory gets model.safetensors (the best epoch on the held-out images),
-    last.safetensors and history.jsonl. Ctrl-C keeps what is good; the same command with
+    last.safetensors and history.h5. Ctrl-C keeps what is good; the same command with
     --output DIR goes on from there and ends as if it had never been interrupted.
     """
     from workbench.training import train_checkpoint
