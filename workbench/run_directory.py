@@ -143,16 +143,26 @@ def differences(there: Any, here: Any, where: str = "") -> list[str]:
 
 def resume_command(arguments: Sequence[str], path: Path) -> str:
     """The same command with ``--output`` set to the directory."""
+    kept = without_options(arguments, "--output", "-o")
+    return shlex.join(["workbench", *kept, "--output", str(path)])
+
+
+def without_options(arguments: Sequence[str], *options: str) -> list[str]:
+    """A command line without some of its options and their values.
+
+    >>> without_options(["train", "--seed", "3", "--output=x", "-d", "y"], "--seed", "--output")
+    ['train', '-d', 'y']
+    """
     kept: list[str] = []
     skip = False
     for argument in arguments:
         if skip:
             skip = False
-        elif argument in {"--output", "-o"}:
+        elif argument in options:
             skip = True
-        elif not argument.startswith("--output="):
+        elif argument.partition("=")[0] not in options:
             kept.append(argument)
-    return shlex.join(["workbench", *kept, "--output", str(path)])
+    return kept
 
 
 def read_description(path: Path) -> dict[str, Any]:
