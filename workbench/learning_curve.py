@@ -156,11 +156,11 @@ def _draw_losses(axes: "Axes", rates: "Axes", curves: Sequence[Curve]) -> list[A
         [curve.column(name) for curve in curves for name in ("loss", "validation_loss")]
     )
     values = values[np.isfinite(values)]
-    if values.min() > 0 and values.max() > STEEP * values.min():
+    longest = max(curves, key=lambda curve: len(curve.history))
+    if len(longest.history) > 1 and values.max() > STEEP * values.min() > 0:
         axes.set_yscale("log")
     else:
         axes.set_ylim(bottom=min(0.0, values.min()))
-    longest = max(curves, key=lambda curve: len(curve.history))
     rate = longest.column("lr")
     lines += rates.plot(
         longest.epochs, rate, color=FAINT, linewidth=0.8, linestyle=(0, (1, 1.5)),
