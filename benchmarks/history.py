@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -127,6 +127,17 @@ def write_history(
                 column.attrs[key] = text
         file.attrs["complete"] = np.uint8(complete)
     durable.write_bytes(path, buffer.getvalue())
+
+
+def best_epoch(entries: Sequence[Mapping[str, Any]]) -> int:
+    """The epoch (from 1) of the lowest held-out error, then loss; the last if none was held out."""
+
+    def badness(entry: Mapping[str, Any]) -> tuple[float, float]:
+        if entry["validation_error"] is None:
+            return (-entry["epoch"], 0.0)
+        return (entry["validation_error"], entry["validation_loss"])
+
+    return int(min(entries, key=badness)["epoch"])
 
 
 def read_history(path: Path) -> History:

@@ -53,7 +53,7 @@ def student_mean(values: ArrayLike) -> NDArray[np.float64]:
     if count < 2:
         raise ValueError(f"an interval of the mean needs two values, not {count}")
     half = _student95(count - 1) * numbers.std(ddof=1) / np.sqrt(count)
-    return numbers.mean() + half * np.array([-1.0, 1.0])
+    return np.array([numbers.mean() - half, numbers.mean() + half])
 
 
 def _student95(freedom: int) -> float:

@@ -12,7 +12,7 @@ import pytest
 import xarray
 
 from benchmarks import durable
-from benchmarks.history import COLUMNS, FORMAT, read_history, write_history
+from benchmarks.history import COLUMNS, FORMAT, best_epoch, read_history, write_history
 
 ABOUT = {
     "config": {"arch": "mlp", "lr": 0.1, "defenses": ["noisy(std=0.1)"]},
@@ -163,3 +163,19 @@ def test_what_is_no_history_is_told(written: Path, change: object, message: str)
 def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_history(tmp_path / "none.h5")
+
+
+@pytest.mark.parametrize(
+    ("errors", "losses", "best"),
+    [
+        ([0.3, 0.1, 0.2], [1.0, 1.0, 1.0], 2),
+        ([0.1, 0.1, 0.2], [1.0, 0.5, 0.1], 2),
+        ([None, None, None], [None, None, None], 3),
+    ],
+)
+def test_the_best_epoch_is_by_error_then_loss(errors: list, losses: list, best: int) -> None:
+    entries = [
+        {"epoch": n, "validation_error": error, "validation_loss": loss}
+        for n, (error, loss) in enumerate(zip(errors, losses, strict=True), 1)
+    ]
+    assert best_epoch(entries) == best

@@ -13,7 +13,6 @@ from workbench.learning_curve import (
     PICTURES,
     TRAINING,
     Curve,
-    best_epoch,
     draw_learning_curve,
     save_learning_curve,
 )
@@ -119,22 +118,6 @@ def test_pictures_are_whole_and_the_same_each_time(tmp_path: Path) -> None:
     with Image.open(tmp_path / "a" / PICTURES[0]) as picture:
         assert picture.width == 1350
     assert kept[0][1].lstrip().startswith(b"<?xml")
-
-
-@pytest.mark.parametrize(
-    ("errors", "losses", "best"),
-    [
-        ([0.3, 0.1, 0.2], [1.0, 1.0, 1.0], 2),
-        ([0.1, 0.1, 0.2], [1.0, 0.5, 0.1], 2),
-        ([None, None, None], [None, None, None], 3),
-    ],
-)
-def test_the_best_epoch_is_by_error_then_loss(errors: list, losses: list, best: int) -> None:
-    entries = [
-        {"epoch": n, "validation_error": error, "validation_loss": loss}
-        for n, (error, loss) in enumerate(zip(errors, losses, strict=True), 1)
-    ]
-    assert best_epoch(entries) == best
 
 
 def test_what_was_not_measured_is_no_number() -> None:

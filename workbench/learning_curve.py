@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import durable
+from benchmarks.history import best_epoch
 from workbench.figures import ruler, wrapped
 
 if TYPE_CHECKING:
@@ -46,17 +47,6 @@ class Curve:
         """One value an epoch, NaN where nothing was measured."""
         values = [entry[name] for entry in self.history]
         return np.array([math.nan if value is None else value for value in values], np.float64)
-
-
-def best_epoch(history: Sequence[Entry]) -> int:
-    """The epoch (from 1) of the lowest held-out error, then loss; the last if none was held out."""
-
-    def badness(entry: Entry) -> tuple[float, float]:
-        if entry["validation_error"] is None:
-            return (-entry["epoch"], 0.0)
-        return (entry["validation_error"], entry["validation_loss"])
-
-    return int(min(history, key=badness)["epoch"])
 
 
 def save_learning_curve(folder: Path, curves: Sequence[Curve], title: str) -> None:

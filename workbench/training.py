@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from benchmarks.history import write_history
+from benchmarks.history import best_epoch, write_history
 from benchmarks.intervals import wilson
 from defenses import DivergenceError, Epoch, Resume, evaluate, train
 from defenses.defense import smoothed
@@ -17,7 +17,7 @@ from workbench.console import Console
 from workbench.devices import resolve_device
 from workbench.errors import Interrupted, UsageError, explain
 from workbench.fine_tuning import Start
-from workbench.learning_curve import Curve, best_epoch, save_learning_curve
+from workbench.learning_curve import Curve, save_learning_curve
 from workbench.materials import check
 from workbench.models import Classifier, save_checkpoint
 from workbench.plugins import add_plugins
