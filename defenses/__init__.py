@@ -10,6 +10,7 @@ from defenses.cutmix import cutmix
 from defenses.defense import Defense, compose
 from defenses.evaluation import Batch, Images, channel_statistics, evaluate
 from defenses.geometric import geometric
+from defenses.hard_negatives import FoolingImages, hard_negatives
 from defenses.mixup import mixup
 from defenses.noisy import noisy
 from defenses.randaugment import randaugment
@@ -24,6 +25,7 @@ DEFENSES: dict[str, Callable[..., Defense]] = {
     "geometric": geometric,
     "corrupted": corrupted,
     "augmix": augmix,
+    "hard-negatives": hard_negatives,
     "adversarial": adversarial,
     "mixup": mixup,
     "cutmix": cutmix,
@@ -39,6 +41,7 @@ __all__ = [
     "Defense",
     "DivergenceError",
     "Epoch",
+    "FoolingImages",
     "Images",
     "Resume",
     "channel_statistics",

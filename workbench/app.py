@@ -13,6 +13,7 @@ from workbench.commands.attack import attack
 from workbench.commands.benchmark import benchmark
 from workbench.commands.check import check
 from workbench.commands.corrupt import corrupt
+from workbench.commands.fool import fool
 from workbench.commands.list import list_names
 from workbench.commands.train import train
 from workbench.commands.verify import verify
@@ -36,6 +37,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "benchmark": benchmark,
     "check": check,
     "train": train,
+    "fool": fool,
     "corrupt": corrupt,
     "list": list_names,
     "verify": verify,

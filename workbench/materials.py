@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from attacks.spec import filled_in, parse
-from defenses import DEFENSES, Bound, composed, resolve
+from defenses import DEFENSES, Bound, FoolingImages, composed, resolve
 from defenses.defense import Defense
 from defenses.materials import Material, material_kinds
 from workbench.datasets import Dataset
 from workbench.errors import UsageError
+from workbench.hard_negatives import fooling_images
 
-READERS: dict[type[Material], Callable[[str, Dataset], Material]] = {}
+READERS: dict[type[Material], Callable[[str, Dataset], Material]] = {
+    FoolingImages: fooling_images,
+}
 """For each kind of material what reads it: from the name in the setting, for the training images.
 
 They raise a `UsageError` where there is no such file, it holds something else, or it does not go
