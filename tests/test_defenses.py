@@ -55,6 +55,7 @@ def test_a_batch_is_changed_by_its_seeds_alone_and_its_arguments_stay(name):
     defense = DEFENSES[name]()
     images, labels = torch.rand(8, 3, 16, 16), torch.arange(8)
     model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 8))
+    model.std = (0.5,) * 3  # the unit of hard-negatives
 
     def step(own):
         """What is trained on and towards; a defense changes the one or the other."""
