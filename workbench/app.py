@@ -108,4 +108,7 @@ def _usage(problem: Exception) -> str:
     message = problem.format_message() if hasattr(problem, "format_message") else str(problem)
     context = getattr(problem, "ctx", None)
     path = context.command_path if context is not None else "workbench"
+    known = [parameter.name for parameter in context.command.params] if context is not None else []
+    if getattr(problem, "option_name", None) == "--data" and "data" in known:
+        message = f"This verb takes the data without --data: {path} DATA"
     return f"{' '.join(message.split())}\nTry: {path} --help"
