@@ -165,7 +165,7 @@ def _keep(
     network = start.model.network
     described = metadata(request, task, start, history[-1])
     save_checkpoint(run.path / LAST, network, described)
-    if best_epoch(history) == len(history):
+    if best_epoch(history, last=task.last_counts) == len(history):
         save_checkpoint(run.path / BEST, network, described)
     if epoch.number < epoch.epochs:
         buffer = io.BytesIO()
@@ -192,7 +192,7 @@ def _result(
 ) -> dict[str, Any]:
     from safetensors.torch import load_file
 
-    best = history[best_epoch(history) - 1]
+    best = history[best_epoch(history, last=task.last_counts) - 1]
     model.network.load_state_dict(load_file(run.path / BEST))
     result = {
         "arch": request.arch,
