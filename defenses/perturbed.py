@@ -75,7 +75,7 @@ def distorted(network: nn.Module, images: Tensor, seeds: Tensor, strength: float
             f"deepaugment: the network makes {tuple(made.shape)} of images "
             f"{tuple(images.shape)}; it must keep their shape"
         )
-    return made.clamp(0, 1)
+    return made.clamp(0, 1).to(images.dtype)
 
 
 def perturbed(activations: Tensor, seeds: Tensor, strength: float) -> Tensor:

@@ -7,7 +7,7 @@ _SCALE = 0.3  # as in EDSR (Lim et al. 2017), where it is 0.1; at 1, SGD with a 
 
 
 class Restorer(nn.Module):
-    """``x + f(x)``, with a plain convolutional ``f`` that learns what is to be added.
+    """``x + 0.3 f(x)``, with a plain convolutional ``f`` that learns what is to be added.
 
     ``depth`` 3×3 convolutions of ``width`` channels, all but the first and the last followed by
     batch normalisation. The last begins with zeros, so an untrained restorer changes nothing. It
