@@ -11,7 +11,7 @@ from attacks.draws import Stream, derived_seeds
 from attacks.spec import Spec
 from defenses.defense import Defense
 from defenses.drawn_corruptions import DrawnCorruptions
-from defenses.restorer import Restored, Restorer
+from defenses.restorer import Restored, check_size
 
 
 def restore(
@@ -47,7 +47,7 @@ def restore(
     if type(task) not in (int, float) or not 0 <= task < math.inf:
         raise ValueError(f"restore: task={task} must not be negative")
     try:
-        Restorer(1, width, depth)
+        check_size(width, depth)
     except ValueError as error:
         raise ValueError(f"restore: {error}") from None
 

@@ -6,6 +6,12 @@ from torch import Tensor, nn
 _SCALE = 0.3  # as in EDSR (Lim et al. 2017), where it is 0.1; at 1, SGD with a rate of 0.1 diverges
 
 
+def check_size(width: int, depth: int) -> None:
+    """Raise `ValueError` unless a restorer can have this many channels and convolutions."""
+    if type(width) is not int or type(depth) is not int or width < 1 or depth < 2:
+        raise ValueError(f"width={width} must be at least 1 and depth={depth} at least 2")
+
+
 class Restorer(nn.Module):
     """``x + 0.3 f(x)``, with a plain convolutional ``f`` that learns what is to be added.
 
@@ -27,8 +33,7 @@ class Restorer(nn.Module):
 
     def __init__(self, channels: int, width: int = 32, depth: int = 6) -> None:
         super().__init__()
-        if type(width) is not int or type(depth) is not int or width < 1 or depth < 2:
-            raise ValueError(f"width={width} must be at least 1 and depth={depth} at least 2")
+        check_size(width, depth)
         layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
         for _ in range(depth - 2):
             layers += [nn.Conv2d(width, width, 3, padding=1, bias=False)]

@@ -232,7 +232,10 @@ def test_an_interrupted_training_ends_as_if_it_never_was(monkeypatch: pytest.Mon
 @pytest.mark.usefixtures("here")
 def test_wrong_use_is_two_lines() -> None:
     start = COMMAND[: COMMAND.index("--from")]
-    refused(workbench(*start, "--defense", SPEC), "restored needs --from", "has learned")
+    refused(
+        workbench(*start, "--defense", SPEC),
+        "'restored' around a network that has learned: add --from",
+    )
     refused(workbench(*COMMAND, "--last-layer-only"), "--last-layer-only", "freezes")
     refused(workbench(*COMMAND, "--label-smoothing", 0.1), "label_smoothing")
     refused(workbench(*COMMAND, "--classes", "0,1"), "learned the classes of the data")

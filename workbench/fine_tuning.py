@@ -116,8 +116,8 @@ def wrapped(
     """
     if start.fresh:
         raise UsageError(
-            f"{wrapper.name} goes in front of a network that has learned the classes of the data; "
-            "fine-tune it to them first."
+            f"A defense puts '{wrapper.name}' around a network that has learned the classes of "
+            "the data: fine-tune it to them first."
         )
     model = start.model
     arch = str(Spec(wrapper.name, {"network": start.arch, **wrapper.settings}))

@@ -78,8 +78,8 @@ def _from_factory(name: str, facts: DataFacts) -> ImageNetwork:
 def _from_file(name: str, facts: DataFacts) -> ImageNetwork:
     path = Path(name).expanduser()
     none = UsageError(
-        f"{name} holds no network from images to images. Give a checkpoint that was trained with "
-        "the defense restore,\na TorchScript program, or your own network as my_net.py:function."
+        f"{name} holds no network from images to images.\nGive a checkpoint that was trained with "
+        "the defense restore, a TorchScript program, or your own as my_net.py:function."
     )
     if program_kind(path) == "export":
         raise none

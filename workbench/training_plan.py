@@ -153,7 +153,7 @@ def make_start(request: Request, task: Task) -> Start:
             )
         if wrapper is not None:
             raise UsageError(
-                f"{wrapper.name} needs --from: it goes in front of a network that has learned."
+                f"A defense puts '{wrapper.name}' around a network that has learned: add --from."
             )
         return Start(_untrained(request, task), request.arch)
     start = start_from(
