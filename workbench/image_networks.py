@@ -19,10 +19,8 @@ from workbench.models.factories import build_from_file, is_factory, source_diges
 from workbench.models.probing import probe_images, try_output
 from workbench.models.programs import program_kind
 
-_RANGE = (
-    -0.5,
-    1.5,
-)  # an untrained or overshooting network stays in it; one that takes 0-255 does not
+# An untrained or overshooting network stays in it; one that takes 0-255 does not.
+_RANGE = (-0.5, 1.5)
 
 
 def read_image_network(name: str, data: Dataset) -> ImageNetwork:
