@@ -21,6 +21,7 @@ from workbench.models import CheckpointMetadata, build, save_checkpoint
 
 KINDS = ("gain", "negate", "zero", "swap", "relu", "gelu")
 deepaugment = DEFENSES["deepaugment"]
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:FutureWarning")
 
 
 def seeds(count: int, seed: int = 0) -> Tensor:
@@ -63,7 +64,6 @@ def only(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     return choose
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.*")
 @pytest.mark.parametrize("kind", ["eager", "scripted", "traced"])
 def test_without_strength_it_is_the_network_and_with_it_nothing_stays_behind(kind: str) -> None:
     network = programs(autoencoder())[kind]
