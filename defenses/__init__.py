@@ -20,6 +20,7 @@ from defenses.resolving import Bound, composed, resolve
 from defenses.restore import restore
 from defenses.restorer import Restored, Restorer
 from defenses.steps import learning_rate
+from defenses.stylized import stylized
 from defenses.training import DivergenceError, Epoch, Resume, train
 from defenses.trivialaugment import trivialaugment
 
@@ -37,6 +38,7 @@ DEFENSES: dict[str, Callable[..., Defense]] = {
     "trivialaugment": trivialaugment,
     "restore": restore,
     "deepaugment": deepaugment,
+    "stylized": stylized,
 }
 """Every defense by its name: a function from settings to a `Defense`."""
 
