@@ -6,7 +6,7 @@ normalization", ICCV 2017.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,8 @@ DEPTHS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 
 Widths = Sequence[Sequence[int]]
 """Channels of each convolution of an encoder, block by block; its last block has one."""
+
+Padding = Literal["zeros", "reflect"]
 
 LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
 _EPS = 1e-5  # added to variances: that of instance normalisation, as published
@@ -61,7 +63,7 @@ class Encoder(nn.Module):
         padding: of the convolutions, ``zeros`` or ``reflect``.
     """
 
-    def __init__(self, widths: Widths, channels: int = 3, padding: str = "zeros") -> None:
+    def __init__(self, widths: Widths, channels: int = 3, padding: Padding = "zeros") -> None:
         super().__init__()
         self.widths = tuple(tuple(block) for block in widths)
         self.channels = channels
@@ -133,13 +135,13 @@ class Stylizer(Material):
         """Sides of images must be this long, or reflection has nothing to reflect."""
         return int(2 ** (len(self.encoder.widths) - 1)) + 1
 
-    def styles(self, images: Images) -> Style:
-        """The styles of many images of 3 channels, on the CPU, each looked at once."""
-        found = []
+    def styles(self, images: Images, device: torch.device) -> Style:
+        """The styles of many images of 3 channels; the encoder is moved to the device."""
+        self.encoder.to(device)
+        rows = torch.arange(len(images)).split(_at_once(images[torch.tensor([0])]))
         with torch.no_grad():
-            for row in torch.arange(len(images)).split(_at_once(images[torch.tensor([0])])):
-                found.append(style(self.encoder(unit(images[row]))[-1]))
-        return Style(torch.cat([each.mean for each in found]), torch.cat([e.std for e in found]))
+            found = [style(self.encoder(unit(images[each].to(device)))[-1]) for each in rows]
+        return Style(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
     def restyled(self, images: Tensor, styles: Style, alpha: Tensor) -> Tensor:
         """Each image in the style of its own.
@@ -171,10 +173,12 @@ class Stylizer(Material):
     def _restyled(self, images: Tensor, styles: Style, alpha: Tensor) -> Tensor:
         features = self.encoder(coloured(images))[-1]
         mixed = torch.lerp(features, adain(features, styles), alpha[:, None, None, None])
-        pictures = self.decoder(mixed)[..., : images.shape[2], : images.shape[3]].clamp(0, 1)
+        pictures: Tensor = self.decoder(mixed)[..., : images.shape[2], : images.shape[3]].clamp(
+            0, 1
+        )
         if images.shape[1] == 1:
             weights = pictures.new_tensor(LUMINANCE).view(1, 3, 1, 1)
-            return (pictures * weights).sum(1, keepdim=True)
+            pictures = (pictures * weights).sum(1, keepdim=True)
         return pictures
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,7 +35,7 @@ def stylized(
     """Give some of the images the style of paintings, one drawn anew for each in each epoch.
 
     Texture is then no help in telling classes, and shape has to be. No test corruption resembles
-    it. The styles of all paintings are taken once, at the start.
+    it. The styles of all paintings are taken once, for the first batch.
 
     Source: Geirhos et al., "ImageNet-trained CNNs are biased towards texture; increasing shape bias
     improves accuracy and robustness", ICLR 2019, by the method of Huang & Belongie, ICCV 2017.
@@ -53,21 +55,26 @@ def stylized(
             "neither comes with workbench.\n"
             "This makes the file: workbench stylizer FOLDER --data DATA --encoder VGG"
         )
-    bounds = list(alpha) if isinstance(alpha, list | tuple) else [alpha, alpha]
+    bounds: list[Any] = list(alpha) if isinstance(alpha, list | tuple) else [alpha, alpha]
     numbers = all(type(bound) in (int, float) for bound in bounds)
     if not numbers or len(bounds) != 2 or not 0 <= bounds[0] <= bounds[1] <= 1:
-        raise ValueError(f"stylized: alpha={alpha} must be in [0, 1], or two such, the lesser first")
+        raise ValueError(
+            f"stylized: alpha={alpha} must be in [0, 1], or two such numbers, the lesser first"
+        )
     if type(share) not in (int, float) or not 0 < share <= 1:
         raise ValueError(f"stylized: share={share} must be above 0 and at most 1")
     low, high = bounds
-    styles = stylizer.styles(paintings.images)
+
+    @cache
+    def styles(device: torch.device) -> Style:
+        return stylizer.styles(paintings.images, device)
 
     def transform(images: Tensor, labels: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
         rows = torch.nonzero(uniform(seeds, (), stream=Stream.DEFENSE, step=0) < share)[:, 0]
         own = seeds[rows]
         drawn = integers(own, len(paintings.images), stream=Stream.DEFENSE, step=1)
         amounts = low + (high - low) * uniform(own, (), stream=Stream.DEFENSE, step=2)
-        chosen = Style(*(each[drawn.to(each.device)].to(images.device) for each in styles))
+        chosen = Style(*(each[drawn] for each in styles(images.device)))
         changed = images.clone()
         changed[rows] = stylizer.restyled(images[rows], chosen, amounts)
         return changed, labels

@@ -15,6 +15,7 @@ from workbench.commands.check import check
 from workbench.commands.corrupt import corrupt
 from workbench.commands.fool import fool
 from workbench.commands.list import list_names
+from workbench.commands.stylizer import stylizer
 from workbench.commands.train import train
 from workbench.commands.verify import verify
 from workbench.console import Console
@@ -38,6 +39,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "check": check,
     "train": train,
     "fool": fool,
+    "stylizer": stylizer,
     "corrupt": corrupt,
     "list": list_names,
     "verify": verify,

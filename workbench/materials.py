@@ -7,17 +7,22 @@ from typing import Any
 
 from attacks.spec import filled_in, parse
 from defenses import DEFENSES, Bound, FoolingImages, ImageNetwork, composed, resolve
+from defenses.adain import Stylizer
 from defenses.defense import Defense
 from defenses.materials import Material, material_kinds
+from defenses.stylized import Paintings
 from workbench.datasets import Dataset
 from workbench.errors import UsageError
 from workbench.hard_negatives import fooling_images
 from workbench.image_networks import read_image_network
 from workbench.models.factories import factory_path, is_factory
+from workbench.stylizers import read_paintings, read_stylizer
 
 READERS: dict[type[Material], Callable[[str, Dataset], Material]] = {
     FoolingImages: fooling_images,
     ImageNetwork: read_image_network,
+    Stylizer: read_stylizer,
+    Paintings: read_paintings,
 }
 """For each kind of material what reads it: from the name in the setting, for the training images.
 
