@@ -168,7 +168,7 @@ class Stylizer(Material):
         parts = (each.split(_at_once(images)) for each in (images, *styles, alpha))
         with torch.no_grad():
             done = [self._restyled(x, Style(m, s), a) for x, m, s, a in zip(*parts, strict=True)]
-        return torch.cat(done) if done else images
+        return torch.cat(done)
 
     def _restyled(self, images: Tensor, styles: Style, alpha: Tensor) -> Tensor:
         features = self.encoder(coloured(images))[-1]

@@ -71,6 +71,8 @@ def stylized(
 
     def transform(images: Tensor, labels: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
         rows = torch.nonzero(uniform(seeds, (), stream=Stream.DEFENSE, step=0) < share)[:, 0]
+        if not len(rows):
+            return images, labels
         own = seeds[rows]
         drawn = integers(own, len(paintings.images), stream=Stream.DEFENSE, step=1)
         amounts = low + (high - low) * uniform(own, (), stream=Stream.DEFENSE, step=2)

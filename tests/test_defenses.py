@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from stylizer_case import paintings, stylizer
 from torch import nn
 
 from attacks.draws import image_seeds
@@ -63,7 +64,8 @@ def test_without_padding_and_flip_nothing_changes():
 NEEDED = {
     "deepaugment": {
         "network": ImageNetwork("", nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 3, 1)))
-    }
+    },
+    "stylized": {"stylizer": stylizer("relu2_1"), "paintings": paintings()},
 }
 """Settings of defenses that have no default."""
 

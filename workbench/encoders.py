@@ -12,7 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from defenses.adain import DEPTHS, LUMINANCE, Encoder, Padding, mirrored
 from workbench.datasets import DataFacts
 from workbench.errors import UsageError
-from workbench.models import Classifier, load_model, read_checkpoint
+from workbench.models import Classifier, ModelOptions, load_model, read_checkpoint
 from workbench.models.digests import sha256_tensors
 
 OWN = "A VGG of your own will do: workbench train vgg11 --data DATA, then --encoder CHECKPOINT."
@@ -32,13 +32,16 @@ class FoundEncoder(NamedTuple):
     notices: tuple[str, ...] = ()
 
 
-def load_encoder(source: str, depth: str, facts: DataFacts) -> FoundEncoder:
+def load_encoder(
+    source: str, depth: str, facts: DataFacts, options: ModelOptions | None = None
+) -> FoundEncoder:
     """Find a VGG and cut it.
 
     Args:
         source: a checkpoint of a plain VGG, `vgg_normalised.pth`, or a name with published weights.
         depth: where it is to end, one of `DEPTHS`.
         facts: shape and classes of the images.
+        options: what is said of the checkpoint.
 
     Raises:
         UsageError: there is no such VGG, or it has not as many blocks.
@@ -48,8 +51,10 @@ def load_encoder(source: str, depth: str, facts: DataFacts) -> FoundEncoder:
         encoder = _published_encoder(tensors, depth, source)
         return FoundEncoder(encoder, _description(encoder, {"layout": _LAYOUT}))
     try:
-        loaded = load_model(source, data=facts)
+        loaded = load_model(source, options, data=facts)
     except UsageError as error:
+        if path.exists():
+            raise
         raise UsageError(f"--encoder {source}: {str(error).splitlines()[0]}\n{OWN}") from error
     model = loaded.model
     encoder = _cut(_layers(model, source), depth, _normalising(model), "zeros", source)

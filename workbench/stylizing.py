@@ -22,6 +22,7 @@ from workbench.datasets import Dataset, load_dataset
 from workbench.devices import resolve_device
 from workbench.encoders import FoundEncoder, load_encoder, load_published_pair
 from workbench.errors import Interrupted, UsageError
+from workbench.models import ModelOptions
 from workbench.run_directory import RunDirectory, open_run, write_atomically
 from workbench.stylizers import check_size, make_stylizer, read_paintings, save_stylizer
 from workbench.training_plan import readable
@@ -42,6 +43,9 @@ class Request:
     encoder: str
     decoder: str | None
     depth: str
+    arch: str | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
     steps: int
     batch_size: int
     lr: float
@@ -97,7 +101,8 @@ def _train(request: Request, folder: str, source: str, console: Console) -> None
     data = load_dataset(
         source, split="train", classes=request.classes, download=request.download
     ).take(request.limit, request.seed)
-    found = load_encoder(request.encoder, request.depth, data.facts)
+    options = ModelOptions(arch=request.arch, mean=request.mean, std=request.std)
+    found = load_encoder(request.encoder, request.depth, data.facts, options)
     for notice in (*data.notices, *found.notices):
         console.note(notice)
     with torch.random.fork_rng(devices=[]):

@@ -65,6 +65,9 @@ def stylizer(
             "256 pixels.",
         ),
     ] = Depth.RELU3_1,
+    arch: o.Arch = None,
+    mean: o.Mean = None,
+    std: o.Std = None,
     steps: Annotated[
         int, typer.Option("--steps", min=1, rich_help_panel=TRAINING, help="Of the decoder.")
     ] = 20_000,
@@ -120,6 +123,9 @@ def stylizer(
         encoder=encoder,
         decoder=decoder,
         depth=depth.value,
+        arch=arch,
+        mean=o.parse_numbers(mean, "--mean"),
+        std=o.parse_numbers(std, "--std"),
         steps=steps,
         batch_size=batch_size,
         lr=lr,
