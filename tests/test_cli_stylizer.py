@@ -81,7 +81,7 @@ def test_an_encoder_sees_what_the_vgg_sees(depth: str, batch_norm: bool) -> None
     mean, std = (torch.tensor(found.description[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
     x = (x - mean) / std
     with torch.no_grad():
-        for layer in tiny_vgg(batch_norm=batch_norm).features:
+        for layer in tiny_vgg(batch_norm=batch_norm).get_submodule("features"):
             x = layer(x)
             if isinstance(layer, nn.ReLU) and first:
                 expected.append(x)
@@ -204,7 +204,7 @@ def test_an_interrupted_training_ends_as_if_it_never_was(monkeypatch: pytest.Mon
 
     def keep_two(*given: object) -> None:
         keep(*given)  # type: ignore[arg-type]  # passed on as they came
-        if len(given[3]) == 2:  # type: ignore[arg-type]
+        if len(given[3]) == 2:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(stylizing, "_keep", keep_two)
