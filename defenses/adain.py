@@ -173,9 +173,8 @@ class Stylizer(Material):
     def _restyled(self, images: Tensor, styles: Style, alpha: Tensor) -> Tensor:
         features = self.encoder(coloured(images))[-1]
         mixed = torch.lerp(features, adain(features, styles), alpha[:, None, None, None])
-        pictures: Tensor = self.decoder(mixed)[..., : images.shape[2], : images.shape[3]].clamp(
-            0, 1
-        )
+        height, width = images.shape[2:]
+        pictures: Tensor = self.decoder(mixed)[..., :height, :width].clamp(0, 1)
         if images.shape[1] == 1:
             weights = pictures.new_tensor(LUMINANCE).view(1, 3, 1, 1)
             pictures = (pictures * weights).sum(1, keepdim=True)

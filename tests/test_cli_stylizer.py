@@ -311,6 +311,12 @@ def test_pairs_that_are_none_are_refused() -> None:
     refused(workbench(*pair), "e.pth is no encoder in the layout", "0.weight")
 
 
+@pytest.mark.parametrize("layers", [[nn.Conv2d(3, 3, 1)], [nn.Linear(48, 9), nn.Linear(9, 4)]])
+def test_other_sequences_are_no_encoders(layers: list[nn.Module]) -> None:
+    torch.save(nn.Sequential(*layers).state_dict(), "e.pth")
+    refused(workbench(*MAKE[:4], "--encoder", "e.pth", *QUICK), "e.pth")
+
+
 def test_other_files_are_no_stylizers() -> None:
     assert workbench(*MAKE, "--output", "made").code == 0
     whole = Path("made/stylizer.safetensors").read_bytes()

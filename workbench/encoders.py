@@ -137,11 +137,12 @@ def _normalising(model: Classifier) -> Layer:
 
 def _published(path: Path) -> dict[str, Tensor] | None:
     """The tensors of a file in the published layout, or None for another file."""
-    contents = read_checkpoint(path)
-    named = bool(contents.tensors) and all(
-        re.fullmatch(r"\d+\.(weight|bias)", name) for name in contents.tensors
+    tensors = dict(read_checkpoint(path).tensors)
+    named = all(
+        re.fullmatch(r"\d+\.bias" if tensor.ndim == 1 else r"\d+\.weight", name)
+        for name, tensor in tensors.items()
     )
-    return dict(contents.tensors) if named else None
+    return tensors if tensors and named else None
 
 
 def _expected(name: str, what: str, begins: int) -> dict[str, Tensor]:
@@ -156,8 +157,8 @@ def _expected(name: str, what: str, begins: int) -> dict[str, Tensor]:
 
 def _published_encoder(tensors: Mapping[str, Tensor], depth: str, source: str) -> Encoder:
     numbers = _numbers(tensors)
-    if numbers[0] != 0:
-        raise UsageError(f"{source} does not begin with the 1x1 convolution that normalises.")
+    if numbers[0] != 0 or len(numbers) == 1:
+        raise UsageError(f"{source} is no VGG that begins with a 1x1 convolution.")
     (first,), *_ = _blocks(tensors, [0], source)
     return _cut(_blocks(tensors, numbers[1:], source), depth, first, "reflect", source)
 
