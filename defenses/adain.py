@@ -6,7 +6,7 @@ normalization", ICCV 2017.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +20,6 @@ DEPTHS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 
 Widths = Sequence[Sequence[int]]
 """Channels of each convolution of an encoder, block by block; its last block has one."""
-
-Padding = Literal["zeros", "reflect"]
 
 LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
 _EPS = 1e-5  # added to variances: that of instance normalisation, as published
@@ -54,27 +52,26 @@ def adain(features: Tensor, target: Style) -> Tensor:
 class Encoder(nn.Module):
     """The first layers of a plain VGG, its preprocessing in front: images in, features out.
 
-    A VGG with batch normalisation is one too, once that is folded into the convolutions. Sides are
-    halved upwards, so that features of images of any size can be decoded to as much at least.
+    A VGG with batch normalisation is one too, once that is folded into the convolutions. These are
+    padded by reflection, else the rim of an image is decoded to a frame (section 6.1 of the paper).
+    Sides are halved upwards, so that images of any size are decoded to as much at least.
 
     Args:
         widths: of its convolutions, all 3x3; blocks are parted by a pooling of 2x2.
         channels: that the network takes, 1 or 3; images have 3.
-        padding: of the convolutions, ``zeros`` or ``reflect``.
     """
 
-    def __init__(self, widths: Widths, channels: int = 3, padding: Padding = "zeros") -> None:
+    def __init__(self, widths: Widths, channels: int = 3) -> None:
         super().__init__()
         self.widths = tuple(tuple(block) for block in widths)
         self.channels = channels
-        self.padding = padding
         self.normalise = nn.Conv2d(3, channels, 1)
         stages: list[nn.Module] = []
         layers: list[nn.Module] = []
         for inputs, outputs, pooled in convolutions(self.widths, channels):
             if pooled:
                 layers.append(nn.MaxPool2d(2, ceil_mode=True))
-            convolution = nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode=padding)
+            convolution = nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="reflect")
             layers += [convolution, nn.ReLU()]
             if pooled or not stages:  # the first of a block ends a stage
                 stages.append(nn.Sequential(*layers))

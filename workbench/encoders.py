@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from defenses.adain import DEPTHS, LUMINANCE, Encoder, Padding, mirrored
+from defenses.adain import DEPTHS, LUMINANCE, Encoder, mirrored
 from workbench.datasets import DataFacts
 from workbench.errors import UsageError
 from workbench.models import Classifier, ModelOptions, load_model, read_checkpoint
@@ -57,7 +57,7 @@ def load_encoder(
             raise
         raise UsageError(f"--encoder {source}: {str(error).splitlines()[0]}\n{OWN}") from error
     model = loaded.model
-    encoder = _cut(_layers(model, source), depth, _normalising(model), "zeros", source)
+    encoder = _cut(_layers(model, source), depth, _normalising(model), source)
     known = ("arch", "weights_sha256", "mean", "std", "scale", "bgr")
     facts_known = {name: loaded.description[name] for name in known}
     return FoundEncoder(encoder, _description(encoder, facts_known), loaded.notices)
@@ -160,7 +160,7 @@ def _published_encoder(tensors: Mapping[str, Tensor], depth: str, source: str) -
     if numbers[0] != 0 or len(numbers) == 1:
         raise UsageError(f"{source} is no VGG that begins with a 1x1 convolution.")
     (first,), *_ = _blocks(tensors, [0], source)
-    return _cut(_blocks(tensors, numbers[1:], source), depth, first, "reflect", source)
+    return _cut(_blocks(tensors, numbers[1:], source), depth, first, source)
 
 
 def _numbers(tensors: Mapping[str, Tensor]) -> list[int]:
@@ -182,16 +182,14 @@ def _blocks(
     return blocks
 
 
-def _cut(
-    blocks: Sequence[Sequence[Layer]], depth: str, first: Layer, padding: Padding, source: str
-) -> Encoder:
+def _cut(blocks: Sequence[Sequence[Layer]], depth: str, first: Layer, source: str) -> Encoder:
     """The encoder that these convolutions make, up to a depth."""
     count = DEPTHS.index(depth) + 1
     if len(blocks) < count:
         raise UsageError(f"--encoder {source}: it has {len(blocks)} blocks, so no {depth}.")
     kept = [*blocks[: count - 1], blocks[count - 1][:1]]
     widths = [[len(weight) for weight, _ in block] for block in kept]
-    encoder = Encoder(widths, len(first[0]), padding)
+    encoder = Encoder(widths, len(first[0]))
     _fill(encoder, [first, *(layer for block in kept for layer in block)], source)
     return encoder
 

@@ -62,7 +62,7 @@ def load_stylizer(path: Path) -> Stylizer:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
         version = int(said["format_version"])
         if version <= FORMAT_VERSION:
-            encoder = Encoder(said["widths"], said["channels"], said["padding"])
+            encoder = Encoder(said["widths"], said["channels"])
             decoder = mirrored(encoder.widths)
             _both(encoder, decoder).load_state_dict(tensors)
             return make_stylizer(encoder, decoder)
@@ -135,5 +135,4 @@ def _shape(encoder: Encoder) -> dict[str, Any]:
     return {
         "widths": encoder.widths,
         "channels": encoder.channels,
-        "padding": encoder.padding,
     }
