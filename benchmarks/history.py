@@ -129,11 +129,14 @@ def write_history(
     durable.write_bytes(path, buffer.getvalue())
 
 
-def best_epoch(entries: Sequence[Mapping[str, Any]]) -> int:
-    """The epoch (from 1) of the lowest held-out error, then loss; the last if none was held out."""
+def best_epoch(entries: Sequence[Mapping[str, Any]], *, last: bool = False) -> int:
+    """The epoch (from 1) of the lowest held-out error, then loss; the last if none was held out.
+
+    Also the ``last`` where that is asked for, because the error on clean images says too little.
+    """
 
     def badness(entry: Mapping[str, Any]) -> tuple[float, float]:
-        if entry["validation_error"] is None:
+        if last or entry["validation_error"] is None:
             return (-entry["epoch"], 0.0)
         return (entry["validation_error"], entry["validation_loss"])
 

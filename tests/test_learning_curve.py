@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.history import best_epoch
 from workbench.learning_curve import (
     HELD_OUT,
     PICTURES,
@@ -33,7 +34,7 @@ def curve(count: int, seed: int = 0, *, held_out: bool = True, scale: float = 1.
         }
         loss, error = generator.random(2) if held_out else (None, None)
         entries.append(entry | {"validation_loss": loss, "validation_error": error})
-    return Curve(entries)
+    return Curve(entries, best_epoch(entries))
 
 
 SHAPES = {

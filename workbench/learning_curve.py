@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import durable
-from benchmarks.history import best_epoch
 from workbench.figures import ruler, wrapped
 
 if TYPE_CHECKING:
@@ -34,9 +33,15 @@ Entry = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Curve:
-    """The epochs of one training: what `benchmarks.history` takes, in order."""
+    """One training.
+
+    Attributes:
+        history: its epochs, as `benchmarks.history` takes them.
+        kept: the number of the epoch whose weights are kept.
+    """
 
     history: Sequence[Entry]
+    kept: int
 
     @property
     def epochs(self) -> NDArray[np.float64]:
@@ -122,13 +127,13 @@ def draw_learning_curve(curves: Sequence[Curve], title: str) -> "Figure":
 
 
 def _draw_errors(axes: "Axes", curves: Sequence[Curve]) -> list[Any]:
-    """Error in percent, the best epoch of each training marked; returns what the legend shows."""
+    """Error in percent, the kept epochs marked; returns what the legend shows."""
     lines = _pair(axes, curves, "error", 100)
     _dress(axes, curves, "error (%)")
     axes.set_ylim(bottom=0)
     best = []
     for curve in curves:
-        entry = curve.history[best_epoch(curve.history) - 1]
+        entry = curve.history[curve.kept - 1]
         kept = entry["error"] if entry["validation_error"] is None else entry["validation_error"]
         best += axes.plot(
             [entry["epoch"]], [100 * kept], linestyle="none", marker="o", zorder=4, clip_on=False,

@@ -68,7 +68,9 @@ def train_replicates(request: Request, count: int, console: Console) -> bool:
                     console.warn(f"seed {seed}: {lost[seed]}")
             result = _summary(request, trained, lost)
             if trained:
-                curves = [Curve(each.result["history"]) for each in trained.values()]
+                curves = [
+                    Curve(result["history"], result["best_epoch"]) for result, _ in trained.values()
+                ]
                 save_learning_curve(group.path, curves, title)
             content = json.dumps(result, indent=2) + "\n"
             write_atomically(group.path / RESULTS, content.encode())

@@ -139,13 +139,13 @@ def train_one(
         try:
             _train(request, task, start, device, run, console, history, resume)
             result = _result(request, task, start.model, history, run, device)
-            save_learning_curve(run.path, [Curve(history)], curve_title(request, task))
+            _draw(request, task, history, run)
             write_atomically(results, (json.dumps(result, indent=2) + "\n").encode())
         except KeyboardInterrupt:
             raise Interrupted(f"Interrupted {_kept(history, run)}\n{go_on}") from None
         except DivergenceError as error:
             if history:
-                save_learning_curve(run.path, [Curve(history)], curve_title(request, task))
+                _draw(request, task, history, run)
             raise Diverged(f"{error}\nStopped {_kept(history, run)}") from error
         except ValueError as error:
             raise UsageError(f"{error}\nStopped {_kept(history, run)}") from error
@@ -235,7 +235,7 @@ def _keep(
     network = start.model.network
     described = metadata(request, task, start, history[-1])
     save_checkpoint(run.path / LAST, network, described)
-    if best_epoch(history) == len(history):
+    if best_epoch(history, last=task.last_counts) == len(history):
         save_checkpoint(run.path / BEST, network, described)
     if epoch.number < epoch.epochs:
         buffer = io.BytesIO()
@@ -270,7 +270,7 @@ def _result(
 ) -> dict[str, Any]:
     from safetensors.torch import load_file
 
-    best = history[best_epoch(history) - 1]
+    best = history[best_epoch(history, last=task.last_counts) - 1]
     model.network.load_state_dict(load_file(run.path / BEST))
     result = {
         "arch": request.arch,
@@ -294,6 +294,11 @@ def _result(
         result["test_error"] = error
         result["test_error_interval"] = wilson(wrong, len(task.test)).tolist()
     return result
+
+
+def _draw(request: Request, task: Task, history: list[dict[str, Any]], run: RunDirectory) -> None:
+    curve = Curve(history, best_epoch(history, last=task.last_counts))
+    save_learning_curve(run.path, [curve], curve_title(request, task))
 
 
 def _entry(epoch: Epoch) -> dict[str, Any]:

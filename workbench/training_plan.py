@@ -19,7 +19,7 @@ from workbench.console import Console
 from workbench.datasets import Dataset, load_dataset
 from workbench.datasets.dataset import digest_of, in_turn
 from workbench.errors import UsageError
-from workbench.fine_tuning import Start, freeze_all_but_the_last, start_from
+from workbench.fine_tuning import Start, freeze_all_but_the_last, start_from, wrapped
 from workbench.materials import bind
 from workbench.models import CheckpointMetadata, Classifier, ModelOptions, build
 
@@ -91,6 +91,11 @@ class Task:
     def defense(self) -> Defense:
         """All of the defenses as one."""
         return composed(self.bound)
+
+    @property
+    def last_counts(self) -> bool:
+        """Whether the last epoch is the best: clean images say little of a front to a network."""
+        return self.defense.wrapper is not None
 
     @cached_property
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -179,6 +184,7 @@ def make_start(request: Request, task: Task) -> Start:
     Raises:
         UsageError: weights that cannot be gone on from.
     """
+    wrapper = task.defense.wrapper
     if request.start is None:
         if request.last_layer_only:
             raise UsageError("--last-layer-only needs --from: the other layers must have learned.")
@@ -187,7 +193,11 @@ def make_start(request: Request, task: Task) -> Start:
                 "--mean and --std need --from: a new network is given the mean and the standard "
                 "deviation of the training images."
             )
-        return Start(_untrained(request, task))
+        if wrapper is not None:
+            raise UsageError(
+                f"A defense puts '{wrapper.name}' around a network that has learned: add --from."
+            )
+        return Start(_untrained(request, task), request.arch)
     start = start_from(
         request.start,
         request.arch,
@@ -201,6 +211,16 @@ def make_start(request: Request, task: Task) -> Start:
         ),
         seed=request.seed,
     )
+    if wrapper is not None:
+        if request.last_layer_only:
+            raise UsageError("--last-layer-only: a defense freezes all of the network already.")
+        return wrapped(
+            start,
+            wrapper,
+            input_size=start.model.input_size or task.fitted.size,
+            cifar_stem=request.cifar_stem,
+            seed=request.seed,
+        )
     if request.last_layer_only:
         freeze_all_but_the_last(start.model)
     return start
@@ -238,7 +258,7 @@ def metadata(
     facts, model = task.fitted.facts, start.model
     left_out = {"seconds", "images_per_second", "lr"}  # the setting of that name says more
     return CheckpointMetadata(
-        arch=request.arch,
+        arch=start.arch,
         channels=model.channels,
         classes=facts.classes,
         input_size=model.input_size or (facts.height, facts.width),
