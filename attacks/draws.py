@@ -34,6 +34,7 @@ class Stream(IntEnum):
     LIBRARY = 6
     CORRUPTION = 7
     DEFENSE = 8
+    HOLD_OUT = 9
 
 
 def image_seeds(seed: int, ids: Tensor) -> Tensor:

@@ -189,7 +189,7 @@ def _value(node: ast.expr, source: str) -> object:
 def _number(node: ast.expr, source: str) -> float:
     value = _value(node, source)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{value!r} in {source[1:]!r} is not a number")
+        raise ValueError(f"{value!r} in {source[1:]!r} is not a number; text goes in quotes")
     return value
 
 

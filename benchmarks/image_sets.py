@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -22,9 +23,8 @@ from benchmarks.identity import canonical_json
 FORMAT = "adversarial-workbench-images"
 FORMAT_VERSION = 1
 
-_LIBVER = ("v110", "v110")  # as the record's
+LIBVER = ("v110", "v110")  # as the record's
 _CHUNK = 2**19  # bytes that are compressed together: well below HDF5's cache of 1 MiB
-_AXES = ("severity", "example", "height", "width", "channel")
 
 Block = tuple[int, int, NDArray[np.uint8]]
 """Index of the severity, first row, and images (n, H, W, C)."""
@@ -94,31 +94,20 @@ def write_image_set(
         OSError: it cannot be written; nothing half written is left.
         ValueError: images are missing.
     """
-    count = len(ids)
-    values = int(np.prod(image_shape))
-    chunk = (1, max(1, min(count, _CHUNK // values)), *image_shape)
     with (
         durable.atomically(path) as temporary,
         durable.sink(temporary) as target,
-        h5py.File(target, "w", libver=_LIBVER) as file,
+        h5py.File(target, "w", libver=LIBVER) as file,
     ):
-        images = file.create_dataset(
-            "images",
-            shape=(len(severities), count, *image_shape),
-            dtype=np.uint8,
-            chunks=chunk,
-            compression="gzip",
-            compression_opts=1,
-            fletcher32=True,
-        )
+        images = create_images(file, (len(severities), len(ids), *image_shape))
         written = 0
         for index, start, pixels in blocks:
             images[index, start : start + len(pixels)] = pixels
             written += len(pixels)
             target.check()
-        if written != len(severities) * count:
-            raise ValueError(f"{written} of {len(severities) * count} images were given")
-        _write_scales(file, severities, ids, labels)
+        if written != len(severities) * len(ids):
+            raise ValueError(f"{written} of {len(severities) * len(ids)} images were given")
+        write_scales(file, "severity", np.array(severities, np.int64), ids, labels)
         attributes = {
             "format": FORMAT,
             "format_version": np.int64(FORMAT_VERSION),
@@ -171,18 +160,34 @@ def read_image_set(path: Path) -> ImageSet:
             raise ValueError(f"{path} is damaged: {error}") from error
 
 
-def _write_scales(
+def create_images(file: h5py.File, shape: tuple[int, int, int, int, int]) -> h5py.Dataset:
+    """The dataset ``images``, uint8 (version, example, height, width, channel), compressed."""
+    count, image = shape[1], shape[2:]
+    return file.create_dataset(
+        "images",
+        shape=shape,
+        dtype=np.uint8,
+        chunks=(1, max(1, min(count, _CHUNK // int(np.prod(image)))), *image),
+        compression="gzip",
+        compression_opts=1,
+        fletcher32=True,
+    )
+
+
+def write_scales(
     file: h5py.File,
-    severities: Sequence[int],
+    version: str,
+    values: NDArray[Any],
     ids: NDArray[np.int64],
     labels: NDArray[np.int64],
 ) -> None:
-    file.create_dataset("severity", data=np.array(severities, np.int64)).make_scale("severity")
+    """The scales of ``images``: what tells its versions apart, by that name, and the examples."""
+    file.create_dataset(version, data=values).make_scale(version)
     file.create_dataset("example", data=ids.astype(np.int64)).make_scale("example")
     label = file.create_dataset("label", data=labels.astype(np.int64))
     label.dims[0].attach_scale(file["example"])
     images = file["images"]
-    for axis, name in enumerate(_AXES):
+    for axis, name in enumerate((version, "example", "height", "width", "channel")):
         images.dims[axis].label = name
         if name not in file:
             file.create_dataset(name, data=np.arange(images.shape[axis])).make_scale(name)

@@ -1,5 +1,6 @@
 """95 % intervals: Wilson's for rates, the bootstrap's for means."""
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from statistics import NormalDist
@@ -34,6 +35,47 @@ def wilson(successes: ArrayLike, count: ArrayLike) -> NDArray[np.float64]:
     low = np.where(k == 0, 0.0, np.clip(centre - half, 0, 1))
     high = np.where(k == n, 1.0, np.clip(centre + half, 0, 1))
     return np.where((n > 0)[..., None], np.stack([low, high], axis=-1), np.nan)
+
+
+def student_mean(values: ArrayLike) -> NDArray[np.float64]:
+    """Student's 95 % interval of the mean of few values, float64 (2,): low and high.
+
+    Right where they are drawn independently from a normal distribution.
+
+    Raises:
+        ValueError: fewer than two values, which have no spread.
+
+    >>> student_mean([1.0, 2.0, 3.0]).round(3).tolist()
+    [-0.484, 4.484]
+    """
+    numbers = np.asarray(values, np.float64)
+    count = len(numbers)
+    if count < 2:
+        raise ValueError(f"an interval of the mean needs two values, not {count}")
+    half = _student95(count - 1) * numbers.std(ddof=1) / np.sqrt(count)
+    return np.array([numbers.mean() - half, numbers.mean() + half])
+
+
+def _student95(freedom: int) -> float:
+    """The t that Student's distribution stays within, to both sides, with probability 0.95.
+
+    Source: Abramowitz & Stegun 1964, 26.7.3 and 26.7.4: with tan(angle) = t / sqrt(freedom), the
+    probability is a finite sum. It is solved for the angle by bisection.
+    """
+
+    def inside(angle: float) -> float:
+        term, total = (math.cos(angle) if freedom % 2 else 1.0), 0.0
+        for k in range(2 + freedom % 2, freedom + 1, 2):
+            total += term
+            term *= math.cos(angle) ** 2 * (k - 1) / k
+        share = math.sin(angle) * total
+        return 2 / math.pi * (angle + share) if freedom % 2 else share
+
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if inside(middle) < 0.95 else (low, middle)
+    return math.sqrt(freedom) * math.tan(low)
 
 
 def bootstrap_means(

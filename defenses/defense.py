@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attacks.draws import Stream, derived_seeds
+from attacks.spec import Spec
 
 Transform = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 Loss = Callable[[nn.Module, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -57,23 +58,29 @@ class Defense:
             (n, K) where classes are mixed; seeds int64 (n,), keyed by (seed, epoch, image).
         loss: ``loss(model, images, labels, seeds)`` gives the mean loss of the batch, and logits
             (n, K) of its images for the training error. The model is in training mode.
-        corruptions: the test corruptions that the transform shows the model.
+        corruptions: the test corruptions that the transform or the loss shows the model.
+        wrapper: an architecture that is put around a network that has learned and is frozen, and
+            is then what is trained; its setting ``network`` is that network's own architecture.
     """
 
     transform: Transform = unchanged
     loss: Loss = cross_entropy
     corruptions: tuple[str, ...] = ()
+    wrapper: Spec | None = None
 
 
 def compose(defenses: Sequence[Defense]) -> Defense:
     """One defense that applies the transforms in order, each with draws of its own.
 
     Raises:
-        ValueError: if more than one of them has a loss of its own.
+        ValueError: if more than one of them has a loss of its own, or a wrapper.
     """
     losses = [each.loss for each in defenses if each.loss is not cross_entropy]
     if len(losses) > 1:
         raise ValueError(f"{len(losses)} of the defenses decide the loss; only one can")
+    wrappers = [each.wrapper for each in defenses if each.wrapper is not None]
+    if len(wrappers) > 1:
+        raise ValueError(f"{len(wrappers)} of the defenses wrap the network; only one can")
 
     def transform(images: Tensor, labels: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
         for position, defense in enumerate(defenses, start=1):
@@ -85,4 +92,5 @@ def compose(defenses: Sequence[Defense]) -> Defense:
         transform,
         losses[0] if losses else cross_entropy,
         tuple(dict.fromkeys(name for each in defenses for name in each.corruptions)),
+        wrappers[0] if wrappers else None,
     )

@@ -237,3 +237,8 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     os.close(writer)
     assert done.stderr == b""
     assert done.returncode == 128 + signal.SIGPIPE
+
+
+@pytest.mark.parametrize("verb", ["corrupt", "fool"])
+def test_a_verb_that_takes_data_as_an_argument_says_so(verb: str) -> None:
+    refused(workbench(verb, "--data", "fashion-mnist-mini"), "without --data", f"{verb} DATA")

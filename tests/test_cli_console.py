@@ -114,6 +114,31 @@ def test_a_terminal_gets_a_bar_and_colours_unless_refused(no_color: bool) -> Non
     assert ("\x1b[33m" in text) != no_color
 
 
+TRAIN = """
+from workbench.console import Console
+with Console().progress(72000, unit="images", description="epoch 1/8") as progress:
+    progress.advance(1)
+    progress.advance(5999, detail="loss 0.902, accuracy 68.6 %, 36,280 images/s")
+"""
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_bar_shows_everything_at_any_usual_width(columns: int) -> None:
+    leader, follower = pty.openpty()
+    environment = os.environ | {"TERM": "xterm", "NO_COLOR": "1", "COLUMNS": str(columns)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", TRAIN], stdout=follower, stderr=follower, env=environment
+    )
+    assert process.wait(timeout=60) == 0
+    os.close(follower)
+    text = os.read(leader, 100_000).decode()
+    os.close(leader)
+    assert "6000/72000" in text
+    for word in ("0.902", "68.6", "36,280", "images/s", "left:", "0:00:0"):
+        assert word in text
+    assert "…" not in text
+
+
 def test_durations() -> None:
     assert [duration(s) for s in (0, 9.96, 59.4, 60, 3599, 3600)] == [
         *["0.0 s", "10.0 s", "59 s", "1 min 0 s", "59 min 59 s", "1 h 0 min"]

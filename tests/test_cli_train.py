@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -15,10 +16,12 @@ from cli_case import refused, task, workbench
 from safetensors.torch import load_file
 
 import workbench.training as training
+from benchmarks.history import read_history
 from defenses import train
 from workbench.datasets import load_dataset
-from workbench.datasets.dataset import balanced_rows
+from workbench.datasets.dataset import image_ids
 from workbench.models import ModelOptions, build, load_model
+from workbench.training_plan import held_out_rows
 
 QUICK = ("--epochs", 4, "--batch-size", 16, "--lr", 0.05, "--device", "cpu")
 
@@ -64,7 +67,7 @@ def test_it_is_plain_training_on_all_but_the_held_out(data: Path) -> None:
     """The last checkpoint, trained again by hand from the same first weights."""
     workbench("train", "mlp(width=8)", "--data", data, *QUICK, "--output", "run", "--seed", 3)
     images, labels = task(120, 1)
-    aside = balanced_rows(labels, 12, 3)
+    aside = held_out_rows(labels, image_ids(images[..., None]), 0.1, 3)
     assert np.bincount(labels[aside]).tolist() == [3, 3, 3, 3]
     x = torch.from_numpy(np.delete(images, aside, axis=0)).float().div(255).unsqueeze(1)
     y = torch.from_numpy(np.delete(labels, aside))
@@ -90,8 +93,12 @@ def test_the_best_epoch_on_held_out_images_is_kept(data: Path) -> None:
     length = int.from_bytes(text[:8], "little")
     said = json.loads(json.loads(text[8 : 8 + length])["__metadata__"]["workbench"])
     assert said["training"]["epoch"] == best
-    lines = Path("run/history.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    history = read_history(Path("run/history.h5"))
+    assert history.epoch.tolist() == [1, 2, 3, 4, 5, 6]
+    assert history.complete
+    kept = [(e["validation_error"], e["loss"], e["lr"]) for e in found["history"]]
+    columns = [history.columns[name].tolist() for name in ("validation_error", "loss", "lr")]
+    assert list(zip(*columns, strict=True)) == kept
 
 
 def test_without_held_out_images_the_last_epoch_is_kept(data: Path) -> None:
@@ -119,7 +126,7 @@ def test_an_interrupted_training_ends_as_if_it_never_was(
 
     def keep_two(*given: object) -> None:
         keep(*given)  # type: ignore[arg-type]  # passed on as they came
-        if Path("cut/history.jsonl").read_text(encoding="utf-8").count("\n") == 2:
+        if len(read_history(Path("cut/history.h5")).epoch) == 2:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(training, "_keep", keep_two)
@@ -129,6 +136,7 @@ def test_an_interrupted_training_ends_as_if_it_never_was(
     assert "--output cut" in stopped.err
     assert "Traceback" not in stopped.err
     load_model("cut/model.safetensors", ModelOptions(), data=None)
+    assert not read_history(Path("cut/history.h5")).complete
     monkeypatch.setattr(training, "_keep", keep)
     assert workbench(*command, "cut").code == 0
     for name in ("model.safetensors", "last.safetensors"):
@@ -154,8 +162,11 @@ def test_real_signals(data: Path) -> None:
     )  # fmt: skip
 
     def epochs() -> int:
-        file = Path("cut/history.jsonl")
-        return file.read_text(encoding="utf-8").count("\n") if file.exists() else 0
+        file = Path("cut/history.h5")  # replaced as a whole, its checksum a moment later
+        if not file.exists():
+            return 0
+        with h5py.File(file) as history:
+            return len(history["epoch"])
 
     for sign in (signal.SIGINT, signal.SIGKILL):
         running = subprocess.Popen(

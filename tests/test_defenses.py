@@ -3,10 +3,21 @@
 import numpy as np
 import pytest
 import torch
+from stylizer_case import paintings, stylizer
 from torch import nn
 
 from attacks.draws import image_seeds
-from defenses import DEFENSES, Defense, compose, composed, resolve, train
+from defenses import (
+    DEFENSES,
+    Defense,
+    ImageNetwork,
+    Restored,
+    Restorer,
+    compose,
+    composed,
+    resolve,
+    train,
+)
 from defenses.defense import cross_entropy
 
 
@@ -50,11 +61,22 @@ def test_without_padding_and_flip_nothing_changes():
     assert torch.equal(cut, images)
 
 
+NEEDED = {
+    "deepaugment": {
+        "network": ImageNetwork("", nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 3, 1)))
+    },
+    "stylized": {"stylizer": stylizer("relu2_1"), "paintings": paintings()},
+}
+"""Settings of defenses that have no default."""
+
+
 @pytest.mark.parametrize("name", list(DEFENSES))
 def test_a_batch_is_changed_by_its_seeds_alone_and_its_arguments_stay(name):
-    defense = DEFENSES[name]()
+    defense = DEFENSES[name](**NEEDED.get(name, {}))
     images, labels = torch.rand(8, 3, 16, 16), torch.arange(8)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 8))
+    classifier = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 8)).requires_grad_(False)
+    model = Restored(Restorer(3), classifier)  # it changes nothing before it is trained
+    model.std = (0.5,) * 3  # the unit of hard-negatives
 
     def step(own):
         """What is trained on and towards; a defense changes the one or the other."""

@@ -170,3 +170,20 @@ def test_the_bootstrap_of_a_ratio_covers_it():
         covered += found[0, 0] <= 0.6 <= found[0, 1]
     # 200 trials of about 95 % have a standard error of 1.5 %.
     assert 0.90 < covered / 200 < 0.99
+
+
+@pytest.mark.parametrize(
+    ("count", "t"),
+    # Student's t at 0.975, of 1, 2, 3, 4, 9, 30 and 120 degrees of freedom: any table
+    [(2, 12.706), (3, 4.303), (4, 3.182), (5, 2.776), (10, 2.262), (31, 2.042), (121, 1.980)],
+)
+def test_the_interval_of_a_mean_of_few_is_students(count: int, t: float) -> None:
+    values = np.random.default_rng(count).normal(3, 2, count)
+    low, high = intervals.student_mean(values)
+    assert (low + high) / 2 == pytest.approx(values.mean())
+    assert (high - low) / 2 == pytest.approx(t * values.std(ddof=1) / np.sqrt(count), rel=3e-4)
+
+
+def test_one_value_has_no_interval() -> None:
+    with pytest.raises(ValueError, match="needs two values, not 1"):
+        intervals.student_mean([0.5])

@@ -90,6 +90,11 @@ def test_it_holds_the_packages_and_their_data_and_no_tests(wheel: Path) -> None:
         "workbench/data/fashion_mnist_mini.npz",
         "workbench/data/FASHION_MNIST_LICENSE.txt",
     } <= names
+    here = {
+        f"workbench/recipes/{file.name}" for file in (ROOT / "workbench/recipes").glob("*.toml")
+    }
+    assert len(here) >= 9
+    assert here <= names
     assert any(name.endswith("/LICENSE") for name in names)
 
 
@@ -115,6 +120,8 @@ def test_the_script_answers(clean: Path, tmp_path: Path) -> None:
     assert version.strip() != "workbench 0+unknown"
     listed = json.loads(call(clean / "workbench", "list", "attacks", "--json", cwd=tmp_path))
     assert {"fgsm", "pgd", "sign-ascent"} <= set(listed["names"])
+    recipe = call(clean / "workbench", "list", "recipes", "s3", cwd=tmp_path)
+    assert "cifar-stem = true" in recipe
 
 
 def test_it_trains_and_attacks_on_the_embedded_data(clean: Path, tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from workbench.commands.attack import attack
 from workbench.commands.benchmark import benchmark
 from workbench.commands.check import check
 from workbench.commands.corrupt import corrupt
+from workbench.commands.fool import fool
 from workbench.commands.list import list_names
+from workbench.commands.stylizer import stylizer
 from workbench.commands.train import train
 from workbench.commands.verify import verify
 from workbench.console import Console
@@ -37,6 +39,8 @@ VERBS: dict[str, Callable[..., None]] = {
     "benchmark": benchmark,
     "check": check,
     "train": train,
+    "fool": fool,
+    "stylizer": stylizer,
     "corrupt": corrupt,
     "list": list_names,
     "verify": verify,
@@ -112,4 +116,7 @@ def _usage(problem: Exception) -> str:
     message = problem.format_message() if hasattr(problem, "format_message") else str(problem)
     context = getattr(problem, "ctx", None)
     path = context.command_path if context is not None else "workbench"
+    known = [parameter.name for parameter in context.command.params] if context is not None else []
+    if getattr(problem, "option_name", None) == "--data" and "data" in known:
+        message = f"This verb takes the data without --data: {path} DATA"
     return f"{' '.join(message.split())}\nTry: {path} --help"

@@ -1,4 +1,4 @@
-"""How a TOML file fills in the options of a verb."""
+"""How a TOML file, of the person or a built-in recipe, fills in the options of a verb."""
 
 import tomllib
 from pathlib import Path
@@ -7,20 +7,19 @@ from typing import Any
 import typer
 
 from workbench.errors import UsageError, unknown
+from workbench.recipes import recipes
 
 
 def apply_config(ctx: typer.Context, path: Path | None) -> Path | None:
-    """Fill in the options of this verb from its table in a TOML file; flags win.
+    """Fill in the options of this verb from its table in a file or a recipe; flags win.
 
     Raises:
-        UsageError: the file cannot be read, or it has an unknown table or key.
+        UsageError: there is no such file or recipe, or it has an unknown table or key.
     """
     if path is None or ctx.resilient_parsing:
         return path
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"--config {path}: there is no such file.") from None
+        tables = tomllib.loads(_text(path))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"--config {path} is not valid TOML: {error}") from None
     verb = ctx.info_name or ""
@@ -40,6 +39,20 @@ def apply_config(ctx: typer.Context, path: Path | None) -> Path | None:
         settings[name] = _as_given(value, many=many)
     ctx.default_map = {**(ctx.default_map or {}), **settings}
     return path
+
+
+def _text(path: Path) -> str:
+    """What stands in a file, or in the recipe of that name where there is no such file."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        if path.suffix or path.name != str(path):
+            raise UsageError(f"--config {path}: there is no such file.") from None
+    known = recipes()
+    if path.name not in known:
+        what = unknown("recipe", path.name, known)
+        raise UsageError(f"--config {path}: there is no such file. {what}")
+    return known[path.name].text
 
 
 def _names(ctx: typer.Context) -> dict[str, tuple[str, bool]]:

@@ -207,16 +207,20 @@ def _bar(console: RichConsole, unit: str) -> "RichProgress":
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
+
+    def whole() -> Column:  # on a narrow terminal the detail goes on below; counts and times do not
+        return Column(no_wrap=True)
 
     return Progress(
         TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
+        BarColumn(bar_width=max(5, min(40, console.width - 100))),
+        MofNCompleteColumn(table_column=whole()),
         TextColumn(unit),
-        TextColumn("[dim]{task.fields[detail]}"),
-        TimeElapsedColumn(),
+        TextColumn("[dim]{task.fields[detail]}", table_column=Column()),
+        TimeElapsedColumn(table_column=whole()),
         TextColumn("left:"),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(table_column=whole()),
         console=console,
         transient=True,
     )

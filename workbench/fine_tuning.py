@@ -7,9 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from attacks.spec import Spec
 from workbench.datasets.dataset import DataFacts
 from workbench.errors import UsageError
-from workbench.models import Classifier, LoadedModel, ModelOptions, load_model
+from workbench.models import Classifier, LoadedModel, ModelOptions, build, load_model
+from workbench.models.classifier import freeze
 from workbench.models.probing import probe_images, try_output
 
 
@@ -18,13 +20,17 @@ class Start(NamedTuple):
 
     Attributes:
         model: the network behind its preprocessing, what is to be trained requiring a gradient.
+        arch: what the network is, as `workbench.models.build` takes it.
         digest: sha256 of the weights that were loaded, None for weights drawn from the seed.
+        fresh: its last layer is drawn anew.
         seen: test corruptions that its weights were trained on already.
         notices: what was found out and done, to be shown to a person.
     """
 
     model: Classifier
+    arch: str
     digest: str | None = None
+    fresh: bool = False
     seen: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
 
@@ -65,7 +71,8 @@ def start_from(
     for parameter in model.network.parameters():
         parameter.requires_grad_(True)
     notices = [f"{source}: {notice}" for notice in loaded.notices]
-    if model.classes != facts.classes:
+    fresh = model.classes != facts.classes
+    if fresh:
         notices.append(
             f"{source} has {model.classes} classes and the data {facts.classes}: "
             "its last layer is drawn anew."
@@ -76,7 +83,7 @@ def start_from(
     answer = try_output(fitted, probe_images(facts.channels, facts.height, facts.width))
     if not isinstance(answer, Tensor) or answer.shape[1:] != (facts.classes,):
         raise UsageError(f"--from {source}: its last layer cannot be replaced for other classes.")
-    return Start(fitted, str(said["weights_sha256"]), tuple(seen), tuple(notices))
+    return Start(fitted, arch, str(said["weights_sha256"]), fresh, tuple(seen), tuple(notices))
 
 
 def freeze_all_but_the_last(model: Classifier) -> None:
@@ -90,6 +97,46 @@ def freeze_all_but_the_last(model: Classifier) -> None:
         parameter.requires_grad_(False)
     for parameter in last.parameters():
         parameter.requires_grad_(True)
+
+
+def wrapped(
+    start: Start, wrapper: Spec, *, input_size: tuple[int, int], cifar_stem: bool, seed: int
+) -> Start:
+    """Freeze the network and put it inside of what a defense wants around it.
+
+    Args:
+        start: with a network that has learned.
+        wrapper: see `defenses.Defense`.
+        input_size: (height, width) of what the network takes.
+        cifar_stem: of the network.
+        seed: of the weights around it.
+
+    Raises:
+        UsageError: its last layer has not learned, or it is none that can be wrapped.
+    """
+    if start.fresh:
+        raise UsageError(
+            f"A defense puts '{wrapper.name}' around a network that has learned the classes of "
+            "the data: fine-tune it to them first."
+        )
+    model = start.model
+    arch = str(Spec(wrapper.name, {"network": start.arch, **wrapper.settings}))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build(
+            arch,
+            channels=model.channels,
+            classes=model.classes,
+            input_size=input_size,
+            cifar_stem=cifar_stem,
+        )
+    inner = network.get_submodule("network")
+    try:
+        inner.load_state_dict(model.network.state_dict())
+    except RuntimeError as error:  # its scores are picked out of a tuple or a dict
+        raise UsageError(f"{start.arch} cannot be wrapped: it must return logits alone.") from error
+    freeze(inner)
+    return start._replace(model=model.variant(network=network), arch=arch)
 
 
 def _check(loaded: LoadedModel, source: str, facts: DataFacts, cifar_stem: bool) -> None:

@@ -6,13 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from attacks.spec import filled_in, parse
-from defenses import DEFENSES, Bound, composed, resolve
+from defenses import DEFENSES, Bound, FoolingImages, ImageNetwork, composed, resolve
+from defenses.adain import Stylizer
 from defenses.defense import Defense
 from defenses.materials import Material, material_kinds
+from defenses.stylized import Paintings
 from workbench.datasets import Dataset
 from workbench.errors import UsageError
+from workbench.hard_negatives import fooling_images
+from workbench.image_networks import read_image_network
+from workbench.models.factories import factory_path, is_factory
+from workbench.stylizers import read_paintings, read_stylizer
 
-READERS: dict[type[Material], Callable[[str, Dataset], Material]] = {}
+READERS: dict[type[Material], Callable[[str, Dataset], Material]] = {
+    FoolingImages: fooling_images,
+    ImageNetwork: read_image_network,
+    Stylizer: read_stylizer,
+    Paintings: read_paintings,
+}
 """For each kind of material what reads it: from the name in the setting, for the training images.
 
 They raise a `UsageError` where there is no such file, it holds something else, or it does not go
@@ -43,8 +54,9 @@ def check(specs: Sequence[str]) -> Defense:
     for text in specs:
         files = _files(text)
         for name in files:
-            if not Path(name).expanduser().exists():
-                raise UsageError(f"{parse(text).name}: there is no file or folder {name}.")
+            path = factory_path(name) if is_factory(name) else Path(name).expanduser()
+            if not path.exists():
+                raise UsageError(f"{parse(text).name}: there is no file or folder {path}.")
         if not files:
             bound.append(resolve(text))
     return composed(bound)

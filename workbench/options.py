@@ -320,11 +320,12 @@ Config = Annotated[
     Path | None,
     typer.Option(
         "--config",
-        metavar="FILE.toml",
+        metavar="FILE.toml|RECIPE",
         is_eager=True,
         callback=apply_config,
         rich_help_panel=RUN,
-        help="Settings from a table named like the verb; flags win.",
+        help="Settings from a table named like the verb, or from a recipe of `workbench list "
+        "recipes`; flags win.",
     ),
 ]
 Debug = Annotated[

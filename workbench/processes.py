@@ -115,7 +115,7 @@ def one_first(do: Callable[[], Value]) -> Value:
     return done
 
 
-def command(arguments: str) -> str:
+def restart_command(arguments: str) -> str:
     """The command that starts all processes again, from the one that starts a single process."""
     if not several():
         return arguments

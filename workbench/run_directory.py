@@ -143,16 +143,26 @@ def differences(there: Any, here: Any, where: str = "") -> list[str]:
 
 def resume_command(arguments: Sequence[str], path: Path) -> str:
     """The same command with ``--output`` set to the directory."""
+    kept = without_options(arguments, "--output", "-o")
+    return shlex.join(["workbench", *kept, "--output", str(path)])
+
+
+def without_options(arguments: Sequence[str], *options: str) -> list[str]:
+    """A command line without some of its options and their values.
+
+    >>> without_options(["train", "--seed", "3", "--output=x", "-d", "y"], "--seed", "--output")
+    ['train', '-d', 'y']
+    """
     kept: list[str] = []
     skip = False
     for argument in arguments:
         if skip:
             skip = False
-        elif argument in {"--output", "-o"}:
+        elif argument in options:
             skip = True
-        elif not argument.startswith("--output="):
+        elif argument.partition("=")[0] not in options:
             kept.append(argument)
-    return shlex.join(["workbench", *kept, "--output", str(path)])
+    return kept
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -197,8 +207,17 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _take_up(path: Path, verb: str, config: Mapping[str, Any]) -> bool:
     found = read_description(path)
-    there = {"verb": found["verb"], **found["config"]}
-    lines = differences(there, {"verb": verb, **json.loads(json.dumps(config))})
+    refuse_other(path, {"verb": found["verb"], **found["config"]}, {"verb": verb, **config})
+    return True
+
+
+def refuse_other(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Refuse to go on in a place that was begun with another configuration.
+
+    Raises:
+        UsageError: the two JSON values differ; it says where.
+    """
+    lines = differences(dict(there), json.loads(json.dumps(here)))
     if lines:
         # A digest says that something differs; whatever says what is told first.
         lines.sort(key=lambda line: "digest" in line.partition(":")[0])
@@ -207,7 +226,6 @@ def _take_up(path: Path, verb: str, config: Mapping[str, Any]) -> bool:
             f"{path} holds a run with another configuration: {'; '.join(lines[:3])}{more}.\n"
             "Give the same settings to resume it, or choose another --output."
         )
-    return True
 
 
 def _refuse_strangers(path: Path) -> None:

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import Cell, CellStore, Plan, Record, merge, run
+from benchmarks import Cell, CellStore, ModelEntry, Plan, Record, merge, run
 from workbench.console import Console
+from workbench.datasets import Dataset
 from workbench.errors import Interrupted, UsageError, explain
 from workbench.models.sanity import near_chance
 from workbench.run_directory import RunDirectory
@@ -46,21 +47,43 @@ def refuse_near_chance(
     Raises:
         UsageError: there is such a model, and no ``force``.
     """
-    sample = subjects.dataset.take(SANITY_IMAGES)
     for entry in todo.models:
-        right = count_right(entry.get(), sample, todo.device, todo.batch_size)
-        if not near_chance(right / len(sample), len(sample), sample.classes):
-            continue
-        found = (
-            f"{entry.name} has {right} of {len(sample)} {images} right: "
-            f"near chance for {sample.classes} classes"
+        refuse_guessing(
+            entry,
+            subjects.dataset,
+            todo.device,
+            todo.batch_size,
+            console,
+            force=force,
+            images=images,
         )
-        if not force:
-            raise UsageError(
-                f"{found}, so its preprocessing or class order is likely wrong.\n"
-                "Find out with `workbench check` and the same options, or go on with --force."
-            )
-        console.warn(f"{found}; going on because of --force.")
+
+
+def refuse_guessing(
+    entry: ModelEntry,
+    data: Dataset,
+    device: str,
+    batch_size: int | None,
+    console: Console,
+    *,
+    force: bool,
+    images: str = "clean images",
+) -> None:
+    """The same for one model on images whose labels are numbered as its outputs."""
+    sample = data.take(SANITY_IMAGES)
+    right = count_right(entry.get(), sample, device, batch_size)
+    if not near_chance(right / len(sample), len(sample), sample.classes):
+        return
+    found = (
+        f"{entry.name} has {right} of {len(sample)} {images} right: "
+        f"near chance for {sample.classes} classes"
+    )
+    if not force:
+        raise UsageError(
+            f"{found}, so its preprocessing or class order is likely wrong.\n"
+            "Find out with `workbench check` and the same options, or go on with --force."
+        )
+    console.warn(f"{found}; going on because of --force.")
 
 
 def run_cells(todo: Plan, directory: RunDirectory, console: Console) -> None:

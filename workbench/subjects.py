@@ -17,7 +17,7 @@ from workbench.datasets import DataFacts, Dataset, fit, load_dataset
 from workbench.datasets.classes import parse_classes
 from workbench.errors import UsageError
 from workbench.models import LoadedModel, ModelOptions, load_model, select_columns
-from workbench.models.factories import is_factory
+from workbench.models.factories import factory_in, is_factory
 from workbench.options import parse_numbers
 
 Options = Mapping[str, Any]
@@ -173,7 +173,7 @@ def load_described(
     except (TypeError, ValueError):
         raise UsageError("the record's description of this model is damaged") from None
     checkpoint = _located(str(reload["checkpoint"]), look_in)
-    if not trust and (is_factory(options.arch or "") or is_factory(checkpoint)):
+    if not trust and (factory_in(options.arch or "") or is_factory(checkpoint)):
         raise UsageError("loading it would run code that the record names; add --trust to do so")
     loaded = load_model(checkpoint, replace(options, trust=trust), data=facts)
     columns = reload.get("columns")

@@ -4,33 +4,36 @@ import dataclasses
 import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from attacks.execution import Execution
+from benchmarks.history import best_epoch, write_history
 from benchmarks.intervals import wilson
-from defenses import Epoch, Resume, evaluate, train
+from defenses import DivergenceError, Epoch, Resume, evaluate, train
 from defenses.defense import smoothed
 from workbench.console import Console
 from workbench.devices import resolve_device
-from workbench.errors import Interrupted, UsageError
+from workbench.errors import Interrupted, UsageError, explain
 from workbench.fine_tuning import Start
+from workbench.learning_curve import Curve, save_learning_curve
 from workbench.materials import check
 from workbench.models import Classifier, save_checkpoint
 from workbench.plugins import add_plugins
 from workbench.processes import (
-    command,
     from_first,
     is_first,
     joined,
     left_alone,
     local_device,
     one_first,
+    restart_command,
 )
 from workbench.reading_ahead import labels, readable
 from workbench.run_directory import RunDirectory, open_run, write_atomically
@@ -38,14 +41,27 @@ from workbench.training_plan import (
     Request,
     Task,
     config,
-    load_task,
+    load_splits,
     make_start,
+    make_task,
     metadata,
+    versions,
 )
-from workbench.training_view import BEST, best_epoch, line, show, watcher
+from workbench.training_view import BEST, curve_title, line, show, watcher
 
 LAST, STATE = "last.safetensors", "state.pt"
-HISTORY, RESULTS = "history.jsonl", "results.json"
+HISTORY, RESULTS = "history.h5", "results.json"
+
+
+class Diverged(UsageError):  # noqa: N818  (as `Interrupted`)
+    """The training diverged; the message says in which epoch, and what was kept."""
+
+
+class Trained(NamedTuple):
+    """What came of a training, and the run directory that holds it."""
+
+    result: dict[str, Any]
+    run: Path
 
 
 def train_checkpoint(request: Request, console: Console) -> None:
@@ -53,8 +69,34 @@ def train_checkpoint(request: Request, console: Console) -> None:
 
     Raises:
         UsageError: for settings, data or an output directory that cannot be used.
-        DivergenceError: the training diverged; what was kept is said.
+        Diverged: the training diverged; what was kept is said.
         Interrupted: Ctrl-C; says what was kept and how to go on.
+    """
+    with prepared(request, console) as (resolved, device):
+        _train_checkpoint(resolved, device, console)
+
+
+def _train_checkpoint(request: Request, device: torch.device, console: Console) -> None:
+    splits = one_first(lambda: load_splits(request, console))
+    task = one_first(lambda: make_task(request, splits))
+    start = one_first(lambda: make_start(request, task))
+    count = announce(request, task, start, device, console)
+    if request.dry_run:
+        console.document(
+            {"dry_run": True, "config": config(request, task, start), "weights": count}
+        )
+        return
+    show(*train_one(request, task, start, device, console), console)
+
+
+@contextmanager
+def prepared(request: Request, console: Console) -> Iterator[tuple[Request, torch.device]]:
+    """See what can be seen before any data are read, and be one of torchrun's processes, if any.
+
+    Gives the request with its precision resolved, and the device to train on.
+
+    Raises:
+        UsageError: settings that cannot be trained with.
     """
     if not (math.isfinite(request.rate) and request.rate > 0):
         raise UsageError(f"--lr {request.rate:g}: the learning rate must be above 0.")
@@ -63,63 +105,103 @@ def train_checkpoint(request: Request, console: Console) -> None:
     smoothed(check(request.defenses).loss, request.label_smoothing)
     device = resolve_device(local_device(request.device), request.threads)
     dtype = Execution(request.precision).dtype(device)
-    request = replace(request, precision=str(dtype).removeprefix("torch."))
     with joined(device):
-        _train_checkpoint(request, device, console)
-
-
-def _train_checkpoint(request: Request, device: torch.device, console: Console) -> None:
-    task = one_first(lambda: load_task(request, console))
-    start = one_first(lambda: make_start(request, task))
-    for notice in start.notices:
-        console.note(notice)
-    model = start.model
-    count = sum(weight.numel() for weight in model.parameters())
-    console.note(
-        f"{request.arch} with {count:,} weights on {device}; {len(task.fitted):,} images of "
-        f"{request.data}" + (f", {len(task.held_out):,} held out" if task.held_out else "")
-    )
-    if request.dry_run:
-        console.document(
-            {"dry_run": True, "config": config(request, task, start), "weights": count}
-        )
-        return
-    with _opened(request, task, start) as run:
-        results = run.path / RESULTS
-        if from_first(results.exists):
-            if not is_first():
-                return
-            console.note(f"{run.path} is finished; nothing to train.")
-            (run.path / STATE).unlink(missing_ok=True)
-            show(json.loads(results.read_text(encoding="utf-8")), run.path, console)
-            return
-        history = _train(request, task, start, device, run, console)
-        result = _result(request, task, model, history, run, device)
-        if not is_first():
-            return
-        write_atomically(results, (json.dumps(result, indent=2) + "\n").encode())
-        (run.path / STATE).unlink(missing_ok=True)
-        show(result, run.path, console)
+        yield replace(request, precision=str(dtype).removeprefix("torch.")), device
 
 
 @contextmanager
-def _opened(request: Request, task: Task, start: Start) -> Iterator[RunDirectory]:
-    """The run directory: opened by the first process, known to all."""
+def opened(request: Request, settings: Mapping[str, Any]) -> Iterator[RunDirectory]:
+    """The run directory of a training, opened by the first process and known to all."""
     with ExitStack() as stack:
 
-        def opened() -> RunDirectory:
+        def first() -> RunDirectory:
             run = stack.enter_context(
                 open_run(
                     request.output,
                     verb="train",
                     name=request.arch,
-                    config=config(request, task, start),
+                    config=settings,
                     arguments=request.arguments,
                 )
             )
-            return replace(run, command=command(run.command))
+            return replace(run, command=restart_command(run.command))
 
-        yield from_first(opened)
+        yield from_first(first)
+
+
+def announce(
+    request: Request, task: Task, start: Start, device: torch.device, console: Console
+) -> int:
+    """Say what will be trained on what; returns the number of weights."""
+    for notice in start.notices:
+        console.note(notice)
+    count = sum(weight.numel() for weight in start.model.parameters())
+    console.note(
+        f"{request.arch} with {count:,} weights on {device}; {len(task.fitted):,} images of "
+        f"{request.data}" + (f", {len(task.held_out):,} held out" if task.held_out else "")
+    )
+    return count
+
+
+def train_one(
+    request: Request,
+    task: Task,
+    start: Start,
+    device: torch.device,
+    console: Console,
+    command: str | None = None,
+) -> Trained:
+    """Train in a run directory, or take up what is there; a finished training is only read.
+
+    Args:
+        request: what was asked for.
+        task: its data.
+        start: its network, trained in place.
+        device: where.
+        console: hears of every epoch.
+        command: what goes on after an interruption, if not the command of this run.
+
+    Raises:
+        UsageError: the directory cannot be used, or something failed; what was kept is said.
+        Diverged: the training diverged.
+        Interrupted: Ctrl-C.
+    """
+    with opened(request, config(request, task, start)) as run:
+        results = run.path / RESULTS
+        if from_first(results.exists):
+            console.note(f"{run.path} is finished; nothing to train.")
+            found = from_first(lambda: json.loads(results.read_text(encoding="utf-8")))
+            _tidy(run)
+            return Trained(found, run.path)
+        history, resume, weights = from_first(lambda: _taken_up(run, start.model))
+        if not is_first() and weights is not None:
+            start.model.network.load_state_dict(weights)
+        go_on = f"Go on with: {command or run.command}"
+        try:
+            _train(request, task, start, device, run, console, history, resume)
+            result = _result(request, task, start.model, history, run, device)
+            if is_first():
+                _draw(request, task, history, run)
+                write_atomically(results, (json.dumps(result, indent=2) + "\n").encode())
+        except KeyboardInterrupt:
+            raise Interrupted(f"Interrupted {_kept(history, run)}\n{go_on}") from None
+        except DivergenceError as error:
+            if history and is_first():
+                _draw(request, task, history, run)
+            raise Diverged(f"{error}\nStopped {_kept(history, run)}") from error
+        except ValueError as error:
+            raise UsageError(f"{error}\nStopped {_kept(history, run)}") from error
+        except OSError as error:
+            what = explain(error).partition("\n")[0]
+            raise UsageError(f"{what}\nStopped {_kept(history, run)} {go_on}") from error
+        except RuntimeError as error:
+            if not left_alone(error):
+                raise
+            raise UsageError(
+                f"Another process has ended. Stopped {_kept(history, run)}\n{go_on}"
+            ) from error
+        _tidy(run)
+        return Trained(result, run.path)
 
 
 def _train(
@@ -129,59 +211,49 @@ def _train(
     device: torch.device,
     run: RunDirectory,
     console: Console,
-) -> list[dict[str, Any]]:
-    """Train, or go on training, and keep what is good after each epoch; returns the history."""
-    model = start.model
-    history, resume, weights = from_first(lambda: _taken_up(run, model))
-    if not is_first() and weights is not None:
-        model.network.load_state_dict(weights)
+    history: list[dict[str, Any]],
+    resume: Resume | None,
+) -> None:
+    """Train what is left, add each epoch to the history, and keep what is good after it."""
     validation = None
     if task.held_out is not None:
         validation = (readable(task.held_out, device, request.workers), labels(task.held_out))
     total = (request.epochs - len(history)) * len(task.fitted)
-    try:
-        with console.progress(total, unit="images", description="training") as progress:
-            watch = watcher(progress.advance, request.epochs)
-            epochs = train(
-                model,
-                readable(task.fitted, device, request.workers),
-                labels(task.fitted),
-                epochs=request.epochs,
-                batch_size=request.batch_size,
-                lr=request.rate,
-                momentum=request.momentum,
-                weight_decay=request.weight_decay,
-                optimizer=request.optimizer,
-                schedule=request.schedule,
-                warmup=request.warmup,
-                spare_norms=request.spare_norms,
-                label_smoothing=request.label_smoothing,
-                ema=request.ema,
-                seed=request.seed,
-                device=device,
-                precision=request.precision,
-                defense=task.defense,
-                ids=torch.from_numpy(task.fitted.ids()),
-                validation=validation,
-                watch=watch,
-                resume=resume,
-            )
-            for epoch in epochs:
-                history.append(_entry(epoch))
+    with console.progress(total, unit="images", description="training") as progress:
+        watch = watcher(progress.advance, request.epochs)
+        epochs = train(
+            start.model,
+            readable(task.fitted, device, request.workers),
+            labels(task.fitted),
+            epochs=request.epochs,
+            batch_size=request.batch_size,
+            lr=request.rate,
+            momentum=request.momentum,
+            weight_decay=request.weight_decay,
+            optimizer=request.optimizer,
+            schedule=request.schedule,
+            warmup=request.warmup,
+            spare_norms=request.spare_norms,
+            label_smoothing=request.label_smoothing,
+            ema=request.ema,
+            seed=request.seed,
+            device=device,
+            precision=request.precision,
+            defense=task.defense,
+            ids=torch.from_numpy(task.fitted.ids()),
+            validation=validation,
+            watch=watch,
+            resume=resume,
+        )
+        for epoch in epochs:
+            history.append(_entry(epoch))
+            try:
                 if is_first():
                     _keep(request, task, start, epoch, history, run)
-                console.note(line(history[-1]))
-    except KeyboardInterrupt:
-        raise Interrupted(f"Interrupted {_kept(history, run)}\nGo on with: {run.command}") from None
-    except ValueError as error:
-        raise UsageError(f"{error}\nStopped {_kept(history, run)}") from error
-    except RuntimeError as error:
-        if not left_alone(error):
-            raise
-        raise UsageError(
-            f"Another process has ended. Stopped {_kept(history, run)}\nGo on with: {run.command}"
-        ) from error
-    return history
+            except OSError:
+                history.pop()  # this epoch was not kept: it will be trained again
+                raise
+            console.note(line(history[-1]))
 
 
 def _taken_up(
@@ -215,7 +287,7 @@ def _keep(
     network = start.model.network
     described = metadata(request, task, start, history[-1])
     save_checkpoint(run.path / LAST, network, described)
-    if best_epoch(history) == len(history):
+    if best_epoch(history, last=task.last_counts) == len(history):
         save_checkpoint(run.path / BEST, network, described)
     if epoch.number < epoch.epochs:
         buffer = io.BytesIO()
@@ -228,8 +300,16 @@ def _keep(
         }
         torch.save(state, buffer)
         write_atomically(run.path / STATE, buffer.getvalue())
-    lines = "".join(json.dumps(entry) + "\n" for entry in history)
-    write_atomically(run.path / HISTORY, lines.encode())
+    write_history(
+        run.path / HISTORY,
+        history,
+        config=config(request, task, start),
+        seed=request.seed,
+        device=str(next(network.parameters()).device),
+        checkpoint=BEST,
+        versions=versions(),
+        complete=epoch.number == epoch.epochs,
+    )
 
 
 def _result(
@@ -242,7 +322,7 @@ def _result(
 ) -> dict[str, Any]:
     from safetensors.torch import load_file
 
-    best = history[best_epoch(history) - 1]
+    best = history[best_epoch(history, last=task.last_counts) - 1]
     model.network.load_state_dict(from_first(lambda: load_file(run.path / BEST)))
     result = {
         "arch": request.arch,
@@ -269,6 +349,17 @@ def _result(
         result["test_error"] = error
         result["test_error_interval"] = wilson(wrong, len(task.test)).tolist()
     return result
+
+
+def _tidy(run: RunDirectory) -> None:
+    """What goes on with a training is of no use once it is finished."""
+    if is_first():
+        (run.path / STATE).unlink(missing_ok=True)
+
+
+def _draw(request: Request, task: Task, history: list[dict[str, Any]], run: RunDirectory) -> None:
+    curve = Curve(history, best_epoch(history, last=task.last_counts))
+    save_learning_curve(run.path, [curve], curve_title(request, task))
 
 
 def _entry(epoch: Epoch) -> dict[str, Any]:

@@ -1,21 +1,23 @@
 """What is trained on what: the request, the data in their three parts, the untrained model."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import workbench
+from attacks.draws import Stream, derived_seeds, image_seeds
 from benchmarks.identity import added_packages
 from defenses import Bound, Defense, channel_statistics, composed, processes
 from workbench.console import Console
 from workbench.datasets import Dataset, load_dataset
-from workbench.datasets.dataset import balanced_rows
+from workbench.datasets.dataset import digest_of, in_turn
 from workbench.errors import UsageError
-from workbench.fine_tuning import Start, freeze_all_but_the_last, start_from
+from workbench.fine_tuning import Start, freeze_all_but_the_last, start_from, wrapped
 from workbench.materials import bind
 from workbench.models import CheckpointMetadata, Classifier, ModelOptions, build
 from workbench.reading_ahead import OnDemand
@@ -74,12 +76,14 @@ class Task:
         fitted: the training images.
         held_out: images of the training split kept out of the training, or None.
         test: images of the test split, or None where there is no split of its own.
+        digest: of all the training images, those held out among them: the same whatever the seed.
         bound: the defenses in order, with what they need read for these training images.
     """
 
     fitted: Dataset
     held_out: Dataset | None
     test: Dataset | None
+    digest: str
     bound: tuple[Bound, ...] = ()
 
     @cached_property
@@ -87,47 +91,90 @@ class Task:
         """All of the defenses as one."""
         return composed(self.bound)
 
+    @property
+    def last_counts(self) -> bool:
+        """Whether the last epoch is the best: clean images say little of a front to a network."""
+        return self.defense.wrapper is not None
+
     @cached_property
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of the training images, one value a channel."""
         return channel_statistics(OnDemand(self.fitted))
 
 
-def load_task(request: Request, console: Console) -> Task:
-    """Read the data, set some of the training images aside, and find a test split of its own.
+@dataclass(frozen=True)
+class Splits:
+    """What there is to train on and to test on, the same for every seed.
+
+    Attributes:
+        train: images of the training split.
+        ids: int64 (N,), theirs.
+        test: images of the test split, or None where there is no split of its own.
+    """
+
+    train: Dataset
+    ids: NDArray[np.int64]
+    test: Dataset | None
+
+
+def load_splits(request: Request, console: Console) -> Splits:
+    """Read the data, and find a test split of its own.
 
     Raises:
-        ValueError: data or defenses that cannot be used.
+        ValueError: data that cannot be used.
     """
-    parts = _parts(request, console)
-    return replace(parts, bound=bind(request.defenses, parts.fitted))
-
-
-def _parts(request: Request, console: Console) -> Task:
     load = partial(load_dataset, request.data, classes=request.classes, download=request.download)
-    whole = load(split="train").take(request.limit, request.seed)
+    whole = load(split="train").take(request.limit)
     for notice in whole.notices:
         console.note(notice)
-    kept = round(len(whole) * request.hold_out)
-    aside = balanced_rows(whole.labels, kept, request.seed) if kept else np.arange(0)
-    rest = np.setdiff1d(np.arange(len(whole)), aside)
-    if not len(rest):
-        raise UsageError(f"--hold-out {request.hold_out:g} leaves no image to train on.")
-    held_out = whole.subset(aside) if kept else None
+    ids = whole.ids()
     try:
         test = load(split="test")
     except (UsageError, OSError):  # no test split: the held-out images must do
-        return Task(whole.subset(rest), held_out, None)
-    test = test.take(request.limit, request.seed)
-    known = float(np.isin(test.ids(), whole.ids()).mean())
+        return Splits(whole, ids, None)
+    test = test.take(request.limit)
+    known = float(np.isin(test.ids(), ids).mean())
     shapes = [(data.channels, data.size) for data in (whole, test)]
     if known == 1 or shapes[0] != shapes[1] or test.classes > whole.classes:
         why = "holds the same images" if known == 1 else "has other shapes or more classes"
         console.note(f"The test split of {request.data} {why}, so no test error is given.")
-        return Task(whole.subset(rest), held_out, None)
+        return Splits(whole, ids, None)
     if known > 0.01:
         console.warn(f"{known:.1%} of the test images of {request.data} are training images too.")
-    return Task(whole.subset(rest), held_out, test)
+    return Splits(whole, ids, test)
+
+
+def make_task(request: Request, splits: Splits) -> Task:
+    """Set some of the training images aside, and read what the defenses need for the rest.
+
+    Raises:
+        ValueError: nothing is left to train on, or defenses that cannot be used.
+    """
+    whole = splits.train
+    aside = held_out_rows(whole.labels, splits.ids, request.hold_out, request.seed)
+    rest = np.setdiff1d(np.arange(len(whole)), aside)
+    if not len(rest):
+        raise UsageError(f"--hold-out {request.hold_out:g} leaves no image to train on.")
+    fitted = whole.subset(rest)
+    return Task(
+        fitted,
+        whole.subset(aside) if len(aside) else None,
+        splits.test,
+        digest_of(splits.ids, whole.labels),
+        bind(request.defenses, fitted),
+    )
+
+
+def held_out_rows(
+    labels: NDArray[np.int64], ids: NDArray[np.int64], share: float, seed: int
+) -> NDArray[np.int64]:
+    """Ascending rows of the images to hold out, as balanced over the classes as can be.
+
+    The choice goes by the images themselves and the seed: the same images are held out whatever
+    their order and whatever file they come from.
+    """
+    keys = derived_seeds(image_seeds(seed, torch.from_numpy(ids)), stream=Stream.HOLD_OUT, step=0)
+    return in_turn(labels, round(len(labels) * share), keys.numpy())
 
 
 def make_start(request: Request, task: Task) -> Start:
@@ -136,6 +183,7 @@ def make_start(request: Request, task: Task) -> Start:
     Raises:
         UsageError: weights that cannot be gone on from.
     """
+    wrapper = task.defense.wrapper
     if request.start is None:
         if request.last_layer_only:
             raise UsageError("--last-layer-only needs --from: the other layers must have learned.")
@@ -144,7 +192,11 @@ def make_start(request: Request, task: Task) -> Start:
                 "--mean and --std need --from: a new network is given the mean and the standard "
                 "deviation of the training images."
             )
-        return Start(_untrained(request, task))
+        if wrapper is not None:
+            raise UsageError(
+                f"A defense puts '{wrapper.name}' around a network that has learned: add --from."
+            )
+        return Start(_untrained(request, task), request.arch)
     start = start_from(
         request.start,
         request.arch,
@@ -158,6 +210,16 @@ def make_start(request: Request, task: Task) -> Start:
         ),
         seed=request.seed,
     )
+    if wrapper is not None:
+        if request.last_layer_only:
+            raise UsageError("--last-layer-only: a defense freezes all of the network already.")
+        return wrapped(
+            start,
+            wrapper,
+            input_size=start.model.input_size or task.fitted.size,
+            cifar_stem=request.cifar_stem,
+            seed=request.seed,
+        )
     if request.last_layer_only:
         freeze_all_but_the_last(start.model)
     return start
@@ -192,12 +254,10 @@ def metadata(
     request: Request, task: Task, start: Start, entry: dict[str, Any]
 ) -> CheckpointMetadata:
     """What the checkpoint of one epoch says of itself; equal trainings give equal words."""
-    import torchvision
-
     facts, model = task.fitted.facts, start.model
-    timings = {"seconds", "images_per_second"}
+    left_out = {"seconds", "images_per_second", "lr"}  # the setting of that name says more
     return CheckpointMetadata(
-        arch=request.arch,
+        arch=start.arch,
         channels=model.channels,
         classes=facts.classes,
         input_size=model.input_size or (facts.height, facts.width),
@@ -207,21 +267,33 @@ def metadata(
         bgr=model.bgr,
         scale=model.scale,
         cifar_stem=request.cifar_stem,
-        data={"name": request.data, "split": "train", "digest": task.fitted.digest},
+        data={
+            "name": request.data,
+            "split": "train",
+            "digest": task.fitted.digest,
+            "whole_digest": task.digest,
+        },
         seed=request.seed,
         defenses=tuple(each.spec for each in task.bound),
         trained_on_corruptions=tuple(dict.fromkeys(start.seen + task.defense.corruptions)),
-        versions={
-            "workbench": workbench.__version__,
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
-            **added_packages(["defenses", "corruptions"]),
-        },
+        versions=versions(),
         training={
             **{k: value for k, value in settings(request, task, start).items() if k != "defenses"},
-            **{name: value for name, value in entry.items() if name not in timings},
+            **{name: value for name, value in entry.items() if name not in left_out},
         },
     )
+
+
+def versions() -> dict[str, str]:
+    """What the weights depend on beside the settings."""
+    import torchvision
+
+    return {
+        "workbench": workbench.__version__,
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        **added_packages(["defenses", "corruptions"]),
+    }
 
 
 def settings(request: Request, task: Task, start: Start) -> dict[str, Any]:

@@ -1,27 +1,18 @@
 """How a training run looks: the progress, a line for each epoch, the table at the end."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from defenses import Batch
 from workbench.console import Console, duration
+from workbench.learning_curve import PICTURES
+from workbench.training_plan import Request, Task
 
 BEST = "model.safetensors"
 
 Entry = Mapping[str, Any]
-
-
-def best_epoch(history: Sequence[Entry]) -> int:
-    """The epoch (from 1) of the lowest held-out error, then loss; the last if none was held out."""
-
-    def badness(entry: Entry) -> tuple[float, float]:
-        if entry["validation_error"] is None:
-            return (-entry["epoch"], 0.0)
-        return (entry["validation_error"], entry["validation_loss"])
-
-    return int(min(history, key=badness)["epoch"])
 
 
 def show(result: Mapping[str, Any], run: Path, console: Console) -> None:
@@ -51,9 +42,18 @@ def show(result: Mapping[str, Any], run: Path, console: Console) -> None:
             f"Test accuracy {_percent(1 - result['test_error'])} ({low} to {high}) "
             f"on {result['test_images']:,} images."
         )
-    console.show(table, " ".join(words), f"Checkpoint: {path}")
-    console.document({"checkpoint": str(path), "run": str(run), **result})
+    picture = run / PICTURES[0]
+    console.show(table, " ".join(words), f"Learning curve: {picture}", f"Checkpoint: {path}")
+    console.document(
+        {"checkpoint": str(path), "run": str(run), "learning_curve": str(picture), **result}
+    )
     console.essential(str(path))
+
+
+def curve_title(request: Request, task: Task) -> str:
+    """What stands above a learning curve."""
+    parts = [f"{request.arch} on {request.data}", *(each.spec for each in task.bound)]
+    return ", ".join(parts)
 
 
 def watcher(advance: Callable[..., None], epochs: int) -> Callable[..., None]:

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import tomllib
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ import typer
 from workbench.console import Console, make_console
 from workbench.errors import unknown
 from workbench.options import Debug, Json, Quiet
+from workbench.recipes import recipes
 
 
 class Kind(StrEnum):
@@ -22,6 +24,7 @@ class Kind(StrEnum):
     MODELS = "models"
     ARCHITECTURES = "architectures"
     DATASETS = "datasets"
+    RECIPES = "recipes"
 
 
 def list_names(
@@ -29,20 +32,23 @@ def list_names(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="Only names with this text; the full name of an attack, a defense or a corruption "
-            "shows its settings or strengths."
+            help="Only names with this text; the full name of an attack, a defense, a corruption "
+            "or a recipe shows its settings or strengths."
         ),
     ] = None,
     json_output: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """List the attacks, defenses, corruptions, architectures (or models) or data sets there are."""
+    """List the attacks, defenses, corruptions, architectures, data sets or recipes there are."""
     console = make_console(json_output=json_output, quiet=quiet)
     _add_plugins(kind, console)
     known = _names(kind, name)
     if name in known and kind is Kind.CORRUPTIONS:
         _show_strengths(console, name, known[name])
+        return
+    if name in known and kind is Kind.RECIPES:
+        _show_recipe(console, name)
         return
     if name in known and kind in (Kind.ATTACKS, Kind.DEFENSES):
         _show_settings(console, kind, name, known[name])
@@ -114,6 +120,8 @@ def _names(kind: Kind, name: str | None) -> dict[str, str]:
             key: f"{each.family}; one of the standard 15" if key in STANDARD else each.family
             for key, each in CORRUPTIONS.items()
         }
+    if kind is Kind.RECIPES:
+        return {key: each.summary for key, each in recipes().items()}
     if kind is Kind.DATASETS:
         from workbench.datasets import datasets
 
@@ -160,6 +168,21 @@ def _show_strengths(console: Console, name: str, summary: str) -> None:
         {"kind": "corruptions", "name": name, "summary": summary, "strengths": content}
     )
     console.essential(name)
+
+
+def _show_recipe(console: Console, name: str) -> None:
+    """The file as it stands: its comments say what its values leave open."""
+    recipe = recipes()[name]
+    console.show(recipe.text.rstrip())
+    console.document(
+        {
+            "kind": "recipes",
+            "name": name,
+            "summary": recipe.summary,
+            "settings": tomllib.loads(recipe.text),
+        }
+    )
+    console.essential(recipe.text.rstrip())
 
 
 def _titled(title: str) -> Any:

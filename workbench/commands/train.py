@@ -174,6 +174,17 @@ def train(
     classes: o.Classes = None,
     download: o.Download = False,
     seed: o.Seed = 0,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            "--seeds",
+            min=1,
+            metavar="N",
+            rich_help_panel=o.RUN,
+            help="Train N replicates, with the seed and the N - 1 that follow it, each in a "
+            "directory seed-K of its own, and show their mean and spread.",
+        ),
+    ] = 1,
     device: o.Device = "auto",
     precision: Annotated[
         o.Precision,
@@ -204,9 +215,10 @@ def train(
     """Train a network, hardened if you like, to a checkpoint that knows its own preprocessing.
 
     The run directory gets model.safetensors (the best epoch on the held-out images),
-    last.safetensors and history.jsonl. Ctrl-C keeps what is good; the same command with
-    --output DIR goes on from there and ends as if it had never been interrupted.
+    last.safetensors, history.h5 and a learning curve. Ctrl-C keeps what is good; the same command
+    with --output DIR goes on from there and ends as if it had never been interrupted.
     """
+    from workbench.replicates import train_replicates
     from workbench.training import train_checkpoint
     from workbench.training_plan import Request
 
@@ -244,4 +256,8 @@ def train(
         dry_run=dry_run,
         arguments=tuple(o.arguments(ctx)),
     )
-    train_checkpoint(request, make_console(json_output=json_output, quiet=quiet))
+    console = make_console(json_output=json_output, quiet=quiet)
+    if seeds == 1:
+        train_checkpoint(request, console)
+    elif not train_replicates(request, seeds, console):
+        raise typer.Exit(1)

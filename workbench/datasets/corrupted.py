@@ -115,7 +115,7 @@ class CorruptedSet:
         if self.layout == "cifar-c":
             source = read_stack(self.parts[name])
         else:
-            source = Hdf5Rows(_image_set(self.parts[name]))
+            source = _rows(_image_set(self.parts[name]))
         total = source.shape[0]
         if severity is None:
             return np.arange(total), source
@@ -272,6 +272,13 @@ def _image_set(path: Path) -> "ImageSet":
         raise
     except (ValueError, OSError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
+
+
+def _rows(found: "ImageSet") -> Hdf5Rows:
+    def read(index: int, start: int, stop: int) -> NDArray[np.uint8]:
+        return found.read(found.severities[index], start, stop)
+
+    return Hdf5Rows(found.path, found.shape, read)
 
 
 def _is_image_set(path: Path) -> bool:

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,9 +175,7 @@ class Dataset:
     @cached_property
     def digest(self) -> str:
         """sha256 over all ids and labels, in order; reads every image once."""
-        digest = hashlib.sha256(self.ids().astype("<i8").tobytes())
-        digest.update(self.labels.astype("<i8").tobytes())
-        return digest.hexdigest()
+        return digest_of(self.ids(), self.labels)
 
     def subset(self, rows: NDArray[np.int64]) -> "Dataset":
         """Those images alone, in that order."""
@@ -210,12 +208,27 @@ def balanced_rows(labels: NDArray[np.int64], limit: int, seed: int) -> NDArray[n
     Raw PCG64 output is used because numpy promises that stream for all versions, and shuffles
     not (NEP 19).
     """
-    keys = np.random.PCG64(seed).random_raw(len(labels))
+    return in_turn(labels, limit, np.random.PCG64(seed).random_raw(len(labels)))
+
+
+def in_turn(labels: NDArray[np.int64], limit: int, keys: NDArray[Any]) -> NDArray[np.int64]:
+    """Ascending rows of ``limit`` images, drawn class by class in turn, the smallest key first.
+
+    Where the keys go by the images alone, so does the choice: not by their order, nor by the
+    numbers of the classes.
+    """
     order = np.lexsort((keys, labels))
     starts = np.searchsorted(labels[order], labels[order])
     turn = np.empty(len(labels), dtype=np.int64)
     turn[order] = np.arange(len(labels)) - starts
     return np.sort(np.lexsort((keys, turn))[:limit])
+
+
+def digest_of(ids: Ids, labels: NDArray[np.int64]) -> str:
+    """sha256 over ids and labels, in order."""
+    digest = hashlib.sha256(ids.astype("<i8").tobytes())
+    digest.update(labels.astype("<i8").tobytes())
+    return digest.hexdigest()
 
 
 def image_ids(pixels: PixelArray) -> Ids:

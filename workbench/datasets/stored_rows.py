@@ -1,18 +1,15 @@
 """Images in large files, read row by row when they are asked for."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.datasets.dataset import Ids, Rows, image_ids
 from workbench.errors import UsageError
-
-if TYPE_CHECKING:
-    from benchmarks.image_sets import ImageSet
 
 _IDS_AT_ONCE = 2**24  # values that are read together to tell their ids
 
@@ -119,17 +116,25 @@ def read_stack(path: Path) -> Stack:
     return Stack(path, offset, shape)
 
 
+@dataclass(frozen=True)
 class Hdf5Rows:
-    """The images of an HDF5 set, all severities one after the other."""
+    """The images of an HDF5 file that has several versions of each, one version after the other.
 
-    def __init__(self, found: "ImageSet") -> None:
-        self._set = found
+    Attributes:
+        path: the file.
+        versions: (versions, images, H, W, C).
+        read_version: gives the rows ``start`` … ``stop`` - 1 of the version of an index.
+    """
+
+    path: Path
+    versions: tuple[int, int, int, int, int]
+    read_version: Callable[[int, int, int], NDArray[np.uint8]]
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """(severities · images, H, W, C)."""
-        severities, count, *image = self._set.shape
-        return severities * count, image[0], image[1], image[2]
+        """(versions · images, H, W, C)."""
+        versions, count, *image = self.versions
+        return versions * count, image[0], image[1], image[2]
 
     def read(self, start: int, stop: int) -> NDArray[np.uint8]:
         """The images of those rows.
@@ -137,15 +142,15 @@ class Hdf5Rows:
         Raises:
             UsageError: the file is damaged.
         """
-        count = self._set.shape[1]
+        count = self.versions[1]
         parts = []
         while start < stop:
             index, row = divmod(start, count)
             end = min(count, row + stop - start)
             try:
-                parts.append(self._set.read(self._set.severities[index], row, end))
+                parts.append(self.read_version(index, row, end))
             except OSError as error:
-                raise UsageError(f"{self._set.path} is damaged: {error}") from error
+                raise UsageError(f"{self.path} is damaged: {error}") from error
             start += end - row
         return np.concatenate(parts)
 

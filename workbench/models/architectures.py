@@ -49,6 +49,27 @@ def _study_resnet(
     return StudyResNet(blocks, width or filters, channels=channels, classes=classes)
 
 
+def _restored(
+    *,
+    channels: int,
+    classes: int,
+    input_size: tuple[int, int],
+    cifar_stem: bool,
+    network: str = "",
+    width: int = 32,
+    depth: int = 6,
+) -> nn.Module:
+    """A restorer in front of another architecture, which is called ``network``."""
+    from defenses import Restored, Restorer
+
+    if not isinstance(network, str) or not network:
+        raise UsageError("Say what is restored for, as in restored(network=resnet20).")
+    inner = build(
+        network, channels=channels, classes=classes, input_size=input_size, cifar_stem=cifar_stem
+    )
+    return Restored(Restorer(channels, width, depth), inner)
+
+
 OURS: dict[str, tuple[str, Build]] = {
     "mlp": ("feed-forward, one hidden layer of 50 units (width, depth)", _mlp),
     **{
@@ -65,6 +86,7 @@ OURS: dict[str, tuple[str, Build]] = {
         )
         for name, (blocks, width) in _STUDIES.items()
     },
+    "restored": ("a restoring network in front of another (network, width, depth)", _restored),
 }
 
 
@@ -80,8 +102,8 @@ def build(
 
     Args:
         arch: a name and its settings: ``resnet20``, ``mlp(width=100)``, a torchvision classifier
-            such as ``densenet121``, ``timm:NAME`` or ``path/to/file.py:function``. Naming a file
-            runs it.
+            such as ``densenet121``, ``timm:NAME``, ``path/to/file.py:function``, or one of these
+            inside another, ``restored(network=resnet20)``. Naming a file runs it.
         channels, classes: of the images and the labels.
         input_size: (height, width) of what the network will be given.
         cifar_stem: a torchvision residual or dense network begins with a 3×3 convolution of
@@ -99,11 +121,14 @@ def build(
     settings = dict(spec.settings)
     cifar_stem = bool(settings.pop("cifar_stem", cifar_stem))
     if spec.name in OURS:
-        if cifar_stem:
-            raise UsageError(f"{spec.name} has no other stem; leave the CIFAR stem out.")
         make = OURS[spec.name][1]
-        _check_settings(spec.name, settings, make, {"channels", "classes", "input_size"})
-        return _made(spec, make, channels=channels, classes=classes, input_size=input_size)
+        facts = {"channels": channels, "classes": classes, "input_size": input_size}
+        if make is _restored:
+            facts["cifar_stem"] = cifar_stem
+        elif cifar_stem:
+            raise UsageError(f"{spec.name} has no other stem; leave the CIFAR stem out.")
+        _check_settings(spec.name, settings, make, set(facts))
+        return _made(Spec(spec.name, settings), make, **facts)
     if spec.name.startswith("timm:"):
         if cifar_stem:
             raise UsageError("The CIFAR stem is for torchvision's residual and dense networks.")
@@ -177,6 +202,8 @@ def _unknown_architecture(name: str) -> UsageError:
 def _made(spec: Spec, make: Build, **facts: object) -> nn.Module:
     try:
         return make(**facts, **spec.settings)
+    except UsageError:
+        raise
     except (TypeError, ValueError, RuntimeError) as error:
         raise UsageError(f"Cannot build {spec}: {first_line(error)}") from error
 

@@ -92,8 +92,9 @@ class Classifier(nn.Module):
         self._plain = set(self.mean) == {0.0} and set(self.std) == {1.0} and scale == 1.0
 
     def variant(self, **changes: Any) -> "Classifier":
-        """Another classifier over the same network, with some of its arguments changed."""
+        """Another classifier with some of its arguments changed; the network is shared."""
         arguments: dict[str, Any] = {
+            "network": self.network,
             "channels": self.channels,
             "classes": self.classes,
             "mean": self.mean,
@@ -106,7 +107,7 @@ class Classifier(nn.Module):
             "columns": self.columns,
             "luminance": self.luminance,
         }
-        other = Classifier(self.network, **{**arguments, **changes})
+        other = Classifier(**{**arguments, **changes})
         other.train(self.training)
         return other.to(self._gain.device)
 
@@ -132,13 +133,7 @@ class Classifier(nn.Module):
         `normalise` makes such values of images; studies that add noise after the preprocessing or
         step in normalised units start here. Red comes first; resizing and BGR happen inside.
         """
-        if self.bgr:
-            values = values.flip(1)
-        if self.input_size is not None and tuple(values.shape[-2:]) != self.input_size:
-            values = F.interpolate(
-                values, self.input_size, mode="bilinear", align_corners=False, antialias=False
-            )
-        scores: Tensor = self.network(values)
+        scores: Tensor = self.network(self._fitted(values))
         if self._columns is not None:
             scores = scores.index_select(1, self._columns)
         if self.returns_probabilities:
@@ -151,6 +146,22 @@ class Classifier(nn.Module):
         They are not clipped. For a grey image that `normalise` had repeated, average the channels.
         """
         return values if self._plain else (values - self._offset) / self._gain
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """What the network itself is given for images (N, C, H, W) in [0, 1].
+
+        Normalised, in the network's order of colours, at the size that it wants.
+        """
+        return self._fitted(self.normalise(images))
+
+    def _fitted(self, values: Tensor) -> Tensor:
+        if self.bgr:
+            values = values.flip(1)
+        if self.input_size is not None and tuple(values.shape[-2:]) != self.input_size:
+            values = F.interpolate(
+                values, self.input_size, mode="bilinear", align_corners=False, antialias=False
+            )
+        return values
 
     def _to_channels(self, images: Tensor, found: int) -> Tensor:
         if found == 1:

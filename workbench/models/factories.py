@@ -8,6 +8,7 @@ import ast
 import hashlib
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from attacks.spec import parse
 from workbench.errors import UsageError, unknown
 from workbench.models.wording import first_line, kind_and_line
 
+_WRAPPER = re.compile(r"\s*restored\s*\(")  # the one architecture that has another one inside
 OUR_PACKAGES = ("attacks", "benchmarks", "defenses", "workbench")
 _FACTS = {  # what a factory may ask for by the names that are in use
     "classes": ("classes", "num_classes", "n_classes", "nclasses", "num_class"),
@@ -30,7 +32,20 @@ _FACTS = {  # what a factory may ask for by the names that are in use
 
 def is_factory(arch: str) -> bool:
     """Whether an architecture is given as a file and a function."""
-    return ".py:" in arch or arch.endswith(".py")
+    return not _WRAPPER.match(arch) and (".py:" in arch or arch.endswith(".py"))
+
+
+def factory_in(arch: str) -> str | None:
+    """The file and function that building an architecture would run, or None.
+
+    It is the architecture itself or, in ``restored(network='my_net.py:make')``, inside of it.
+    """
+    if _WRAPPER.match(arch):
+        try:
+            return factory_in(str(parse(arch).settings.get("network")))
+        except ValueError:  # such a text is not built either
+            return None
+    return arch if is_factory(arch) else None
 
 
 def factory_path(arch: str) -> Path:

@@ -14,7 +14,7 @@ from workbench.datasets.dataset import DataFacts
 from workbench.errors import UsageError
 from workbench.models.classifier import Classifier, freeze
 from workbench.models.digests import sha256_tensors
-from workbench.models.factories import is_factory, source_digest
+from workbench.models.factories import factory_in, is_factory, source_digest
 from workbench.models.options import ModelOptions
 from workbench.models.preprocessing import choose_input_size, choose_normalisation
 from workbench.models.probing import (
@@ -234,8 +234,9 @@ def _describe(found: Source, model: Classifier) -> dict[str, Any]:
         "weights_sha256": sha256_tensors(found.network),
         **found.facts,
     }
-    if arch is not None and is_factory(arch):
-        description["source_sha256"] = source_digest(arch)
+    factory = None if arch is None else factory_in(arch)
+    if factory is not None:
+        description["source_sha256"] = source_digest(factory)
     if found.file is not None:
         description["file"] = str(found.file)
         description["file_sha256"] = sha256_file(found.file)

@@ -1,5 +1,6 @@
 """Where a network comes from, and what its source says of it."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from workbench.errors import UsageError
 from workbench.models.alignment import load_into, normaliser
 from workbench.models.architectures import build
 from workbench.models.checkpoints import Contents, read_checkpoint
-from workbench.models.factories import build_from_file, is_factory
+from workbench.models.factories import build_from_file, factory_in, is_factory
 from workbench.models.guesses import (
     guess_arch,
     guess_channels,
@@ -171,10 +172,11 @@ def _choose_arch(
         return options.arch, []
     said = contents.metadata
     if said is not None:
-        if is_factory(said.arch) and not options.trust:
+        factory = factory_in(said.arch)
+        if factory is not None and not options.trust:
             raise UsageError(
-                f"{path} was made with the file {said.arch}, which would be run.\n"
-                f"If you trust that file, add --arch {said.arch}"
+                f"{path} was made with the file {factory}, which would be run.\n"
+                f"If you trust that file, add --arch {shlex.quote(said.arch)}"
             )
         return said.arch, []
     arch = guess_arch(
