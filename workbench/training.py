@@ -58,6 +58,7 @@ def train_checkpoint(request: Request, console: Console) -> None:
     """
     if not (math.isfinite(request.rate) and request.rate > 0):
         raise UsageError(f"--lr {request.rate:g}: the learning rate must be above 0.")
+    console = replace(console, mute=not is_first())
     add_plugins(["defenses", "corruptions"], console)
     # A misspelt defense, or one with a loss that cannot be smoothed, is told before data are read.
     smoothed(check(request.defenses).loss, request.label_smoothing)
