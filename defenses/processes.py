@@ -52,7 +52,9 @@ def unify_buffers(model: nn.Module) -> None:
     """Give every process the first one's buffers: each has had statistics of its own share."""
     if _several():
         for buffer in model.buffers():
-            distributed.broadcast(buffer, 0)
+            firsts = buffer.contiguous()  # as it is sent, whatever its layout
+            distributed.broadcast(firsts, 0)
+            buffer.copy_(firsts)
 
 
 def in_step(step: nn.Module, device: torch.device) -> nn.Module:

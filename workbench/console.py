@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.console import Console as RichConsole
 from rich.markup import escape
 
-from workbench.processes import is_first
-
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
@@ -177,12 +175,8 @@ def duration(seconds: float) -> str:
 
 
 def make_console(*, json_output: bool, quiet: bool) -> Console:
-    """The sink for the flags ``--json`` and ``--quiet``; JSON wins, quiet then drops the notes.
-
-    Of several processes that do one thing together, the first alone is heard.
-    """
-    mode: Mode = "json" if json_output else "quiet" if quiet else "human"
-    return Console(mode, silent=quiet, mute=not is_first())
+    """The sink for the flags ``--json`` and ``--quiet``; JSON wins, quiet then drops the notes."""
+    return Console("json" if json_output else "quiet" if quiet else "human", silent=quiet)
 
 
 class _Rich(RichConsole):

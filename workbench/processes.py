@@ -85,8 +85,11 @@ def speaks() -> bool:
     distributed = sys.modules.get("torch.distributed")
     if not several() or distributed is None or not distributed.is_initialized():
         return is_first()
-    store = distributed.distributed_c10d._get_default_store()
-    return bool(store.add("workbench/ended", 1) == 1)
+    try:
+        store = distributed.distributed_c10d._get_default_store()
+        return bool(store.add("workbench/ended", 1) == 1)
+    except distributed.DistError:  # whoever keeps the store has ended too
+        return is_first()
 
 
 def from_first(find: Callable[[], Value]) -> Value:

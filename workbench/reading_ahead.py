@@ -67,10 +67,13 @@ class OnDemand(TorchDataset[Tensor | Exception]):
         )
         with interrupts_held():
             reading = iter(loader)
-        for found in reading:
-            if isinstance(found, Exception):
-                raise found
-            yield found
+        try:
+            for found in reading:
+                if isinstance(found, Exception):
+                    raise found
+                yield found
+        finally:
+            del reading  # the workers end with it, and not when the error is forgotten
 
 
 class _Told(TorchDataset[Tensor | Exception]):

@@ -100,6 +100,7 @@ def prepared(request: Request, console: Console) -> Iterator[tuple[Request, torc
     """
     if not (math.isfinite(request.rate) and request.rate > 0):
         raise UsageError(f"--lr {request.rate:g}: the learning rate must be above 0.")
+    console = replace(console, mute=not is_first())
     add_plugins(["defenses", "corruptions"], console)
     # A misspelt defense, or one with a loss that cannot be smoothed, is told before data are read.
     smoothed(check(request.defenses).loss, request.label_smoothing)
