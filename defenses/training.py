@@ -47,7 +47,8 @@ class Epoch:
         number: counted from 1, of ``epochs``.
         epochs: how many there will be.
         loss: mean training loss over the pass, in nats, weights moving.
-        error: share of the training images misclassified during the pass, weights moving.
+        error: share of the training images misclassified during the pass, weights moving; by the
+            labels that the defense gives them.
         validation_loss: mean cross-entropy on the validation images after the pass, or None.
         validation_error: share of the validation images misclassified after the pass, or None.
         lr: learning rate of the last step.
@@ -179,13 +180,15 @@ def train(
             if number == finished + 1 and i == 0:
                 _check_classes(labels, validation, _answer(model, x))
             seeds = image_seeds(_mixed(seed, number, "defense"), ids[rows]).to(device)
-            loss, logits = step(*defense.transform(x, y, seeds), seeds)
+            moved, targets = defense.transform(x, y, seeds)
+            loss, logits = step(moved, targets, seeds)
             stepper.zero_grad(set_to_none=True)
             processes.weighed(loss, len(y), len(order[i])).backward()
             stepper.step()
             average.follow((number - 1) * per_epoch + i)
             if processes.counts(len(y), len(order[i])):
-                totals.add(loss.detach(), logits.detach(), y)
+                # Mixed labels name no class: then the image's own is to be the answer.
+                totals.add(loss.detach(), logits.detach(), targets if targets.ndim == 1 else y)
             if (i + 1) % between == 0 or i + 1 == per_epoch:
                 yield totals.read()
 

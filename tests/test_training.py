@@ -8,7 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from defenses import DivergenceError, Epoch, channel_statistics, evaluate, learning_rate, train
+from defenses import (
+    Defense,
+    DivergenceError,
+    Epoch,
+    channel_statistics,
+    evaluate,
+    learning_rate,
+    train,
+)
 
 LINEAR = {"momentum": 0.0, "weight_decay": 0.0, "schedule": "constant"}
 
@@ -283,3 +291,20 @@ def test_what_cannot_be_trained_is_refused(settings: dict[str, object], message:
     given = {"model": linear(), "images": IMAGES, "labels": LABELS, "epochs": 1, **settings}
     with pytest.raises(ValueError, match=message):
         next(train(**given))  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_the_training_error_is_by_the_labels_that_a_defense_gives() -> None:
+    images, labels = torch.zeros(40, 1, 2, 2), torch.zeros(40, dtype=torch.int64)
+
+    def exchanged(images, labels, seeds):
+        return images + 1, labels + 1  # bright images, all of class 1
+
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    with torch.no_grad():
+        model[1].weight.zero_()
+        model[1].bias.copy_(torch.tensor([0.0, 50.0]))  # sure of class 1, so no step moves it
+    (epoch,) = train(
+        model, images, labels, epochs=1, lr=1e-9, weight_decay=0, defense=Defense(exchanged)
+    )
+    assert epoch.loss == pytest.approx(0, abs=1e-6)
+    assert epoch.error == 0
