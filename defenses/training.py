@@ -18,9 +18,6 @@ from defenses.defense import Defense, smoothed
 from defenses.evaluation import Batch, Images, Totals, batches, evaluate
 from defenses.steps import Optimizer, Schedule, Step, learning_rate, make_optimizer, set_rate
 
-# Looking at the loss waits for a GPU, so there it is done seldom; a CPU has nothing to wait for.
-_BATCHES_BETWEEN_LOOKS = 20
-
 
 class DivergenceError(ValueError):
     """The loss or a weight is no longer finite; the epochs yielded before are good."""
@@ -160,7 +157,6 @@ def train(
     average = Average(model, ema, None if resume is None else resume.weights)
     step = processes.in_step(Step(model, loss_of, Execution(precision).dtype(device)), device)
     per_epoch = len(_order(len(labels), batch_size, seed, 1))
-    between = 1 if device.type == "cpu" else _BATCHES_BETWEEN_LOOKS
     finished = 0 if resume is None else resume.epoch
     ids = torch.arange(len(labels)) if ids is None else ids.cpu()
     if resume is not None:
@@ -189,7 +185,7 @@ def train(
             if processes.counts(len(y), len(order[i])):
                 # Mixed labels name no class: then the image's own is to be the answer.
                 totals.add(loss.detach(), logits.detach(), targets if targets.ndim == 1 else y)
-            if (i + 1) % between == 0 or i + 1 == per_epoch:
+            if (i + 1) % _between_looks(device) == 0 or i + 1 == per_epoch:
                 yield totals.read()
 
     def run() -> Iterator[Epoch]:
@@ -224,6 +220,11 @@ def train(
             average.take_out()
 
     return run()
+
+
+def _between_looks(device: torch.device) -> int:
+    """Batches: looking at the loss waits for a GPU, and a CPU has nothing to wait for."""
+    return 1 if device.type == "cpu" else 20
 
 
 def _moved(model: nn.Module, device: torch.device) -> nn.Module:
