@@ -259,3 +259,19 @@ def test_a_damaged_state_is_told(data: Path, monkeypatch: pytest.MonkeyPatch) ->
     state = Path("run/state.pt")
     state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
     refused(workbench(*command), "run/state.pt is damaged", "delete it")
+
+
+def test_another_version_of_a_package_that_adds_defenses_is_another_training(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("train", "mlp(width=8)", "--data", data, *QUICK, "--output", "run")
+
+    def added(version: str) -> None:
+        packages = {"package theirs": version}
+        monkeypatch.setattr("workbench.training_plan.added_packages", lambda kinds: packages)
+
+    added("1.0 abc")
+    assert workbench(*command).code == 0
+    assert workbench(*command).code == 0
+    added("1.1 def")
+    refused(workbench(*command), "packages.package theirs: 1.0 abc there, 1.1 def here")

@@ -330,6 +330,7 @@ def settings(request: Request, task: Task, start: Start) -> dict[str, Any]:
 
 def config(request: Request, task: Task, start: Start) -> dict[str, Any]:
     """Everything that decides the weights, for the run directory to compare."""
+    packages = added_packages(["defenses", "corruptions"])
     return {
         "arch": request.arch,
         "data": request.data,
@@ -340,4 +341,5 @@ def config(request: Request, task: Task, start: Start) -> dict[str, Any]:
         "limit": request.limit,
         "classes": request.classes,
         **settings(request, task, start),
+        **({"packages": packages} if packages else {}),
     }
