@@ -5,9 +5,9 @@ of it (`Outcome`), over the scales ``strength`` and ``example``: the ids of the 
 """
 
 import json
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,6 +96,11 @@ class FoolingSet:
             found: NDArray[np.uint8] = file["images"][index, start:stop]
         return found
 
+    def measures(self, index: int) -> dict[str, Array]:
+        """What became of the images at the strength of an index: all of `Outcome` but these."""
+        with h5py.File(self.path, "r") as file:
+            return {name: file[name][index] for name in Outcome._fields[1:]}
+
     def outcome(self, index: int) -> Outcome:
         """All images at the strength of an index, and what became of them."""
         with h5py.File(self.path, "r") as file:
@@ -136,7 +141,7 @@ def fool(
     own = derived_seeds(
         image_seeds(seed, ids.to(images.device)),
         stream=Stream.TARGETS,
-        step=round(strength * 1024),
+        step=struct.unpack("<q", struct.pack("<d", strength))[0],
     )
     with engine(precision=precision, batch_size=batch_size):
         attacked = fooling(
@@ -219,7 +224,6 @@ def write_fooling_set(
             "format_version": np.int64(FORMAT_VERSION),
             "class_names": canonical_json(None if class_names is None else list(class_names)),
             "description": canonical_json(dict(description)),
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         for name, value in attributes.items():
             file.attrs[name] = value

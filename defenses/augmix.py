@@ -84,7 +84,7 @@ def augmix(
         own = derived_seeds(seeds, stream=Stream.DEFENSE, step=0)  # transforms count from 1
         both = [derived_seeds(own, stream=Stream.DEFENSE, step=view) for view in (1, 2)]
         views = mixture(images.repeat(2, 1, 1, 1), torch.cat(both))
-        answers = model(torch.cat([images, views])).chunk(3)
+        answers = model(torch.cat([images, views])).float().chunk(3)  # also under autocast
         divergence = jensen_shannon(answers)
         return F.cross_entropy(answers[0], labels) + jsd * divergence, answers[0]
 

@@ -2,9 +2,9 @@
 
 from torch import Tensor
 
-from attacks.draws import Stream, uniform
 from defenses.defense import Defense
 from defenses.perturbed import ImageNetwork, distorted
+from defenses.shares import check_share, chosen
 
 
 def deepaugment(
@@ -38,11 +38,10 @@ def deepaugment(
         )
     if type(strength) not in (int, float) or not 0 <= strength <= 1:
         raise ValueError(f"deepaugment: strength={strength} must be from 0 to 1")
-    if type(share) not in (int, float) or not 0 < share <= 1:
-        raise ValueError(f"deepaugment: share={share} must be above 0 and at most 1")
+    check_share("deepaugment", share)
 
     def transform(images: Tensor, labels: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
-        rows = (uniform(seeds, (), stream=Stream.DEFENSE, step=0) < share).nonzero().flatten()
+        rows = chosen(seeds, share).nonzero().flatten()
         if not len(rows):
             return images, labels
         made = distorted(network.network, images[rows], seeds[rows], strength)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from attacks.corruptions import CORRUPTIONS, GROUPS, SEVERITIES, corrupt
-from attacks.draws import Stream, integers, uniform
+from attacks.draws import Stream, integers
 from attacks.spec import unknown
+from defenses.shares import check_share, chosen
 
 
 class DrawnCorruptions:
@@ -40,8 +41,7 @@ class DrawnCorruptions:
         levels = _listed(severities)
         if not levels or not all(type(level) is int and level in SEVERITIES for level in levels):
             raise ValueError(f"{defense}: severities={severities} must be of 1, 2, 3, 4 and 5")
-        if type(share) not in (int, float) or not 0 < share <= 1:
-            raise ValueError(f"{defense}: share={share} must be above 0 and at most 1")
+        check_share(defense, share)
         self._share = share
         self._pairs = [
             (CORRUPTIONS[name], level) for name in self.names for level in sorted(set(levels))
@@ -50,7 +50,7 @@ class DrawnCorruptions:
     def __call__(self, images: Tensor, seeds: Tensor) -> Tensor:
         """The images (n, C, H, W) in [0, 1], corrupted; int64 seeds (n,) decide by what."""
         drawn = integers(seeds, len(self._pairs), stream=Stream.DEFENSE, step=0)
-        spared = uniform(seeds, (), stream=Stream.DEFENSE, step=1) >= self._share
+        spared = ~chosen(seeds, self._share, step=1)
         groups: dict[int, list[int]] = defaultdict(list)
         for row, number in enumerate(drawn.masked_fill(spared, -1).tolist()):
             groups[number].append(row)

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from attacks import fooling
-from attacks.draws import Stream, derived_seeds, integers, uniform
+from attacks.draws import Stream, derived_seeds, integers
 from defenses.defense import Defense, Loss, Transform, cross_entropy
 from defenses.evaluation import Images, unit
 from defenses.materials import Material
+from defenses.shares import check_share, chosen
 
 STRENGTHS = (5.0, 20.0, 100.0)  # study S4's steps, in normalised units at 3x224x224
 STEPS = 10  # of fooling the model in training; a set from a file has had up to a hundred
@@ -67,8 +68,8 @@ def hard_negatives(
     if source is not None:
         if steps != STEPS or step_size is not None:
             raise ValueError("hard-negatives: steps and step_size are for fooling anew, no source")
-        chosen = _listed("strengths", strengths) or source.strengths.unique().tolist()
-        return Defense(_exchange(source, chosen, _share(share, clean, len(chosen))))
+        wanted = _listed("strengths", strengths) or source.strengths.unique().tolist()
+        return Defense(_exchange(source, wanted, _share(share, clean, len(wanted))))
     if type(steps) is not int or steps < 1:
         raise ValueError(f"hard-negatives: steps={steps} must be a whole number of at least 1")
     if strengths is not None and step_size is not None:
@@ -89,7 +90,7 @@ def _exchange(source: FoolingImages, strengths: Sequence[float], share: float) -
     pool = torch.isin(source.strengths, wanted).nonzero().flatten()
 
     def transform(images: Tensor, labels: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
-        places = _drawn(seeds, share).nonzero().flatten()
+        places = chosen(seeds, share).nonzero().flatten()
         picks = integers(seeds, len(pool), stream=Stream.DEFENSE, step=1)[places].cpu()
         if not len(places):
             return images, labels
@@ -108,9 +109,9 @@ def _fooled_anew(lengths: Sequence[float], normalised: bool, share: float, steps
     def loss(
         model: nn.Module, images: Tensor, labels: Tensor, seeds: Tensor
     ) -> tuple[Tensor, Tensor]:
-        picks = integers(seeds, len(lengths), stream=Stream.DEFENSE, step=1)
-        picks = picks.masked_fill(~_drawn(seeds, share), -1)
-        own = derived_seeds(seeds, stream=Stream.DEFENSE, step=2)
+        own = derived_seeds(seeds, stream=Stream.DEFENSE, step=0)  # transforms count from 1
+        picks = integers(own, len(lengths), stream=Stream.DEFENSE, step=1)
+        picks = picks.masked_fill(~chosen(own, share), -1)
         moved = images.clone()
         for number, length in enumerate(lengths):
             rows = (picks == number).nonzero().flatten()
@@ -129,11 +130,6 @@ def _fooled_anew(lengths: Sequence[float], normalised: bool, share: float, steps
     return loss
 
 
-def _drawn(seeds: Tensor, share: float) -> Tensor:
-    """Which images are to be fooling ones, bool (n,)."""
-    return uniform(seeds, (), stream=Stream.DEFENSE, step=0) < share
-
-
 def _share(share: float | None, clean: bool, strengths: int) -> float:
     if not clean:
         if share not in (None, 1):
@@ -141,8 +137,7 @@ def _share(share: float | None, clean: bool, strengths: int) -> float:
         return 1.0
     if share is None:
         return strengths / (strengths + 1)
-    if type(share) not in (int, float) or not 0 < share <= 1:
-        raise ValueError(f"hard-negatives: share={share} must be above 0 and at most 1")
+    check_share("hard-negatives", share)
     return share
 
 

@@ -6,6 +6,7 @@ gets a function that opens them by name.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from inspect import signature
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -32,7 +33,10 @@ Raises a `ValueError` for a name that stands for none.
 
 def material_kinds(defense: Callable[..., object]) -> dict[str, type[Material]]:
     """The settings of a defense that name a material, and the kind of each."""
-    hints = get_type_hints(defense)
+    try:
+        hints = get_type_hints(defense.func if isinstance(defense, partial) else defense)
+    except (NameError, TypeError):  # of others: types that are not there when it runs
+        return {}
     kinds: dict[str, type[Material]] = {}
     for name in signature(defense).parameters:
         hint = hints.get(name)

@@ -23,26 +23,18 @@ class Step(nn.Module):
 
     def __init__(self, model: nn.Module, loss: Loss, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.model = model if dtype == torch.float32 else _Reduced(model, dtype)
-        self.loss = loss
-
-    def forward(self, images: Tensor, labels: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
-        """The mean loss of the batch, and logits (n, K)."""
-        return self.loss(self.model, images, labels, seeds)
-
-
-class _Reduced(nn.Module):
-    """A model whose passes are computed in another dtype, its logits float32 for the loss."""
-
-    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
-        super().__init__()
         self.model = model
+        self.loss = loss
         self.dtype = dtype
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, labels: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean loss of the batch, and logits (n, K), both float32."""
+        if self.dtype == torch.float32:
+            return self.loss(self.model, images, labels, seeds)
+        # Autocast computes softmax, logarithms and losses in float32 whatever the dtype.
         with torch.autocast(images.device.type, self.dtype):
-            logits: Tensor = self.model(images)
-        return logits.float()
+            loss, logits = self.loss(self.model, images, labels, seeds)
+        return loss.float(), logits.float()
 
 
 def learning_rate(

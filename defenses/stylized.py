@@ -13,6 +13,7 @@ from defenses.adain import Style, Stylizer
 from defenses.defense import Defense
 from defenses.evaluation import Images
 from defenses.materials import Material
+from defenses.shares import check_share, chosen
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,7 @@ def stylized(
         raise ValueError(
             f"stylized: alpha={alpha} must be in [0, 1], or two such numbers, the lesser first"
         )
-    if type(share) not in (int, float) or not 0 < share <= 1:
-        raise ValueError(f"stylized: share={share} must be above 0 and at most 1")
+    check_share("stylized", share)
     low, high = bounds
 
     @cache
@@ -70,15 +70,15 @@ def stylized(
         return stylizer.styles(paintings.images, device)
 
     def transform(images: Tensor, labels: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
-        rows = torch.nonzero(uniform(seeds, (), stream=Stream.DEFENSE, step=0) < share)[:, 0]
+        rows = chosen(seeds, share).nonzero()[:, 0]
         if not len(rows):
             return images, labels
         own = seeds[rows]
         drawn = integers(own, len(paintings.images), stream=Stream.DEFENSE, step=1)
         amounts = low + (high - low) * uniform(own, (), stream=Stream.DEFENSE, step=2)
-        chosen = Style(*(each[drawn] for each in styles(images.device)))
+        lent = Style(*(each[drawn] for each in styles(images.device)))
         changed = images.clone()
-        changed[rows] = stylizer.restyled(images[rows], chosen, amounts)
+        changed[rows] = stylizer.restyled(images[rows], lent, amounts)
         return changed, labels
 
     return Defense(transform)

@@ -218,3 +218,40 @@ def test_a_damaged_set_is_not_trained_on(command: list[str]) -> None:
     content[len(content) // 2] ^= 1
     Path("set.h5").write_bytes(content)
     refused(workbench(*train("--defense", "hard-negatives(source='set.h5')")), "is damaged")
+
+
+def test_what_a_kill_left_beside_a_finished_set_goes_and_damage_is_told(
+    command: list[str],
+) -> None:
+    assert workbench(*command, "--output", "set.h5").code == 0
+    Path("set.h5.parts/cells").mkdir(parents=True)
+    assert workbench(*command, "--output", "set.h5").code == 0
+    assert not Path("set.h5.parts").exists()
+    content = bytearray(Path("set.h5").read_bytes())
+    content[-100] ^= 1
+    Path("set.h5").write_bytes(content)
+    result = workbench(*command, "--output", "set.h5")
+    assert result.code == 2
+    assert "error:" in result.err
+
+
+def test_the_same_set_made_again_is_the_same_file(command: list[str]) -> None:
+    for name in ("one.h5", "two.h5"):
+        assert workbench(*command, "--output", name).code == 0
+    assert Path("one.h5").read_bytes() == Path("two.h5").read_bytes()
+
+
+def test_a_disk_that_fills_at_the_end_loses_no_part(
+    command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = fooling_sets.write_fooling_set
+
+    def full(path, *given, **settings):
+        if path == Path("set.h5"):
+            raise OSError(28, "No space left on device", str(path))
+        write(path, *given, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fooling_sets, "write_fooling_set", full)
+        refused(workbench(*command, "--output", "set.h5"), "No space left", "6 of 6 parts")
+    assert workbench(*command, "--output", "set.h5").code == 0

@@ -275,3 +275,39 @@ def test_another_version_of_a_package_that_adds_defenses_is_another_training(
     assert workbench(*command).code == 0
     added("1.1 def")
     refused(workbench(*command), "packages.package theirs: 1.0 abc there, 1.1 def here")
+
+
+def test_interrupted_after_the_last_epoch_only_the_test_is_left(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("train", "mlp(width=8)", "--data", data, *QUICK)
+    assert workbench(*command, "--output", "whole").code == 0
+
+    def interrupted(*given: object, **settings: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_result", interrupted)
+        assert workbench(*command, "--output", "run").code == 130
+    Path("run/model.safetensors").unlink()  # as if killed before it was written
+    result = workbench(*command, "--output", "run")
+    assert result.code == 0, result.err
+    assert "epoch 4:" not in result.err
+    whole, run = (json.loads(Path(each, "results.json").read_text()) for each in ("whole", "run"))
+    if whole["best_epoch"] == 4:
+        for name in ("model", "last"):
+            one, other = (Path(each, f"{name}.safetensors") for each in ("whole", "run"))
+            assert one.read_bytes() == other.read_bytes()
+    assert run["test_error"] == whole["test_error"]
+
+
+def test_another_factory_file_is_another_training(data: Path) -> None:
+    source = (
+        "from torch import nn\n\n\ndef make():\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 4))\n"
+    )
+    Path("net.py").write_text(source)
+    command = ("train", "net.py:make", "--data", data, *QUICK, "--output", "run")
+    assert workbench(*command).code == 0
+    Path("net.py").write_text(source.replace("nn.Flatten()", "nn.Dropout(0.5), nn.Flatten()"))
+    refused(workbench(*command), "source:")

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -48,8 +49,11 @@ def torchrun(*arguments: str) -> subprocess.Popen[str]:
 
 
 def epochs(folder: str) -> int:
-    file = Path(folder, "history.jsonl")
-    return file.read_text(encoding="utf-8").count("\n") if file.exists() else 0
+    file = Path(folder, "history.h5")
+    if not file.exists():
+        return 0
+    with h5py.File(file) as history:
+        return len(history["epoch"])
 
 
 def workers_of(parent: int) -> list[int]:

@@ -1,5 +1,7 @@
 """What every defense keeps to, and how several become one."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -19,6 +21,7 @@ from defenses import (
     train,
 )
 from defenses.defense import cross_entropy
+from defenses.steps import Step
 
 
 def seeds(count, seed=0):
@@ -177,3 +180,31 @@ def test_a_loss_of_its_own_is_what_is_descended():
     expected, plain = after(lr=0.05)
     assert torch.allclose(weights, expected, atol=1e-7)
     assert epoch.loss == pytest.approx(plain.loss / 2)
+
+
+@pytest.mark.parametrize("name", list(DEFENSES))
+def test_a_loss_in_bfloat16_is_near_that_in_float32_and_of_its_dtype(name):
+    torch.manual_seed(0)
+    defense = DEFENSES[name](**NEEDED.get(name, {}))
+    images, labels = torch.rand(8, 3, 16, 16), torch.arange(8)
+    classifier = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 8)).requires_grad_(False)
+    model = Restored(Restorer(3), classifier)
+    model.std = (0.5,) * 3
+    moved, targets = defense.transform(images, labels, seeds(8))
+    losses = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        loss, logits = Step(model, defense.loss, dtype)(moved, targets, seeds(8))
+        assert loss.dtype == logits.dtype == torch.float32
+        losses[dtype] = float(loss.detach())
+    # bfloat16 holds eight bits: logits of about 1 are off by some thousandths
+    assert losses[torch.bfloat16] == pytest.approx(losses[torch.float32], rel=0.05)
+
+
+def test_defenses_of_others_may_be_partial_or_have_types_that_are_not_there(monkeypatch):
+    def others(strength: "NotImported" = 0.5) -> Defense:  # noqa: F821  (as under TYPE_CHECKING)
+        return Defense()
+
+    monkeypatch.setitem(DEFENSES, "mine", functools.partial(DEFENSES["noisy"], std=0.3))
+    monkeypatch.setitem(DEFENSES, "theirs", others)
+    assert resolve("mine").spec == "mine(std=0.3)"
+    assert resolve("theirs").spec == "theirs(strength=0.5)"

@@ -119,7 +119,7 @@ def test_ctrl_c_leaves_no_worker(folder: Path) -> None:
         stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     until = time.monotonic() + 60
-    while not Path("run/history.jsonl").exists() and time.monotonic() < until:
+    while not Path("run/history.h5").exists() and time.monotonic() < until:
         time.sleep(0.02)
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to the workers too
     _, err = running.communicate(timeout=60)

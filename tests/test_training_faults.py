@@ -82,7 +82,7 @@ def test_a_full_disk_in_one_replicate_keeps_the_finished_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(durable, "_flush", FullDisk("state.pt", 4))
+        patch.setattr(durable, "_flush", FullDisk("state.pt", 5))
         stopped = workbench(*COMMAND, "--seeds", 2, "--output", "group")
     refused(stopped, "No space left", "after epoch 1", "--seeds 2 --output group")
     assert Path("group/seed-0/results.json").exists()

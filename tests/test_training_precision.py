@@ -58,7 +58,7 @@ def test_passes_are_in_bfloat16_and_all_that_is_kept_in_float32() -> None:
     model, epochs = trained("bfloat16", Defense(loss=loss))
     assert model.training_dtypes == {torch.bfloat16}
     assert torch.float32 in model.other_dtypes  # validation
-    assert set(seen) == {torch.float32}
+    assert set(seen[::2]) == {torch.float32}  # the loss, whatever the logits are
     state = epochs[-1].resume.optimizer["state"]
     kept = [*model.parameters(), *model.buffers(), *(v["momentum_buffer"] for v in state.values())]
     assert {value.dtype for value in kept} == {torch.float32, torch.int64}  # batches are counted

@@ -2,7 +2,8 @@
 
 import math
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 
 from attacks.execution import Execution
 from benchmarks import ModelEntry
-from benchmarks.durable import read_checked
+from benchmarks.durable import read_checked, sha256_file, stored_checksum
 from benchmarks.fooling_sets import (
     FoolingSet,
     Outcome,
@@ -34,6 +35,7 @@ from workbench.subjects import Options, Subjects, load_subjects, model_entries
 
 VALUES_PER_PART = 2**22  # image values; a kill costs at most one part, a few seconds of work
 LARGEST_PART = 2000  # images
+MEANS = ("steps", "l2", "clipped")  # what the table shows the mean of
 
 
 @dataclass(frozen=True)
@@ -77,18 +79,20 @@ def make_fooling_set(options: Options, arguments: Sequence[str], console: Consol
         console.document({"dry_run": True, "config": config})
         return
     refuse_guessing(
-        entry, data, device.type, options["batch_size"], console, force=options["force"]
+        entry, data, str(device), options["batch_size"], console, force=options["force"]
     )
     output = options["output"] or next_directory("fool", entry.name) / "fooling.h5"
+    folder = output.with_name(output.name + ".parts")
     if output.exists():
         found = _finished(output)
         refuse_other(output, dict(found.description), config)
+        shutil.rmtree(folder, ignore_errors=True)  # a kill may have left it
         console.note(f"{output} is finished; nothing to make.")
         _show(found, console)
         return
     command = resume_command(arguments, output)
     with open_run(
-        output.with_name(output.name + ".parts"),
+        folder,
         verb="fool",
         name=entry.name,
         config=config,
@@ -96,11 +100,9 @@ def make_fooling_set(options: Options, arguments: Sequence[str], console: Consol
     ) as run:
         parts = _parts(data, strengths, run.cells)
         _make(parts, strengths, data, entry, options, console, command)
-        try:
-            outcomes = ((part.version, part.start, _read(part)) for part in parts)
+        outcomes = ((part.version, part.start, _read(part)) for part in parts)
+        with _resumable(lambda: _kept(len(parts), parts), command):
             _write(output, outcomes, strengths, data, config)
-        except KeyboardInterrupt:
-            raise Interrupted(f"Interrupted: every part is kept. Resume with:\n{command}") from None
         shutil.rmtree(run.path)
     _show(read_fooling_set(output), console)
 
@@ -170,36 +172,43 @@ def _make(
     missing = [part for part in parts if read_checked(part.file) is None]
     done = len(parts) - len(missing)
     work = sum(part.stop - part.start for part in missing)
+    model = entry.get()
+    device = next(model.buffers()).device
+    with (
+        _resumable(lambda: _kept(done, parts), command),
+        console.progress(work, unit="images", description="fooling") as progress,
+    ):
+        for part in missing:
+            progress.describe(f"strength {strengths[part.version]:g}")
+            shard = data.shard(part.start, part.stop)
+            outcome = fool(
+                model,
+                shard.images.to(device),
+                torch.from_numpy(shard.labels).to(device),
+                torch.from_numpy(shard.ids),
+                strength=strengths[part.version],
+                seed=options["seed"],
+                steps=options["steps"],
+                start=str(options["start"]),
+                precision=str(options["precision"]),
+                batch_size=options["batch_size"],
+            )
+            rows = data.subset(np.arange(part.start, part.stop))
+            _write(part.file, [(0, 0, outcome)], [strengths[part.version]], rows, {})
+            done += 1
+            reached = f"{float(outcome.reached.mean()):.0%} reached"
+            progress.advance(part.stop - part.start, detail=reached)
+
+
+@contextmanager
+def _resumable(kept: Callable[[], str], command: str) -> Iterator[None]:
+    """Say after Ctrl-C, a full disk and the like what is kept, and how to go on."""
     try:
-        model = entry.get()
-        device = next(model.buffers()).device
-        with console.progress(work, unit="images", description="fooling") as progress:
-            for part in missing:
-                progress.describe(f"strength {strengths[part.version]:g}")
-                shard = data.shard(part.start, part.stop)
-                outcome = fool(
-                    model,
-                    shard.images.to(device),
-                    torch.from_numpy(shard.labels).to(device),
-                    torch.from_numpy(shard.ids),
-                    strength=strengths[part.version],
-                    seed=options["seed"],
-                    steps=options["steps"],
-                    start=str(options["start"]),
-                    precision=str(options["precision"]),
-                    batch_size=options["batch_size"],
-                )
-                rows = data.subset(np.arange(part.start, part.stop))
-                _write(part.file, [(0, 0, outcome)], [strengths[part.version]], rows, {})
-                done += 1
-                reached = f"{float(outcome.reached.mean()):.0%} reached"
-                progress.advance(part.stop - part.start, detail=reached)
+        yield
     except KeyboardInterrupt:
-        raise Interrupted(f"Interrupted: {_kept(done, parts)}\n{command}") from None
+        raise Interrupted(f"Interrupted: {kept()}\n{command}") from None
     except OSError as error:
-        raise UsageError(
-            f"{explain(error).splitlines()[0]}. {_kept(done, parts)}\n{command}"
-        ) from error
+        raise UsageError(f"{explain(error).splitlines()[0]}. {kept()}\n{command}") from error
 
 
 def _read(part: Part) -> Outcome:
@@ -228,11 +237,14 @@ def _write(
 
 def _finished(path: Path) -> FoolingSet:
     try:
-        return read_fooling_set(path)
+        found = read_fooling_set(path)
     except (OSError, ValueError) as error:
         raise UsageError(
             f"{path} is there and is no set of fooling images; choose another --output."
         ) from error
+    if stored_checksum(path) != sha256_file(path):
+        raise UsageError(f"{path} does not match its checksum; delete it to make it again.")
+    return found
 
 
 def _kept(done: int, parts: Sequence[Part]) -> str:
@@ -252,14 +264,14 @@ def _show(found: FoolingSet, console: Console) -> None:
         table.add_column(name, justify="right")
     rows = []
     for version, strength in enumerate(found.strengths):
-        outcome = found.outcome(version)
-        count, reached = len(outcome.reached), int(outcome.reached.sum())
-        measures = np.stack([outcome.steps, outcome.l2, outcome.clipped], 1).astype(np.float64)
-        means, intervals = measures.mean(0).tolist(), bootstrap_means(measures, 0).tolist()
+        measures = found.measures(version)
+        count, reached = len(measures["reached"]), int(measures["reached"].sum())
+        values = np.stack([measures[name] for name in MEANS], axis=1).astype(np.float64)
+        means, intervals = values.mean(0).tolist(), bootstrap_means(values, 0).tolist()
         rate, bounds = reached / count, wilson(reached, count).tolist()
         row: dict[str, object] = {"strength": strength, "images": count, "reached": reached}
         row |= {"reached_rate": rate, "reached_interval": bounds}
-        for name, mean, interval in zip(("steps", "l2", "clipped"), means, intervals, strict=True):
+        for name, mean, interval in zip(MEANS, means, intervals, strict=True):
             row |= {f"mean_{name}": mean, f"mean_{name}_interval": interval}
         rows.append(row)
         table.add_row(

@@ -15,7 +15,7 @@ from workbench.errors import UsageError
 from workbench.models import Classifier, load_model, read_checkpoint
 from workbench.models.classifier import freeze
 from workbench.models.digests import sha256_tensors
-from workbench.models.factories import build_from_file, is_factory, source_digest
+from workbench.models.factories import build_from_file, factory_in, is_factory, source_digest
 from workbench.models.probing import probe_images, try_output
 from workbench.models.programs import program_kind
 
@@ -86,6 +86,11 @@ def _from_file(name: str, facts: DataFacts) -> ImageNetwork:
         return ImageNetwork(sha256_file(path), contents.program)
     if contents.metadata is None:
         raise none
+    if factory_in(contents.metadata.arch) is not None:
+        raise UsageError(
+            f"{name} has a classifier that a file of code builds, and deepaugment cannot take its "
+            "restorer.\nSave the restorer as a TorchScript program, or give my_net.py:function."
+        )
     loaded = load_model(path, data=facts)
     front = loaded.model.network
     if not isinstance(front, Restored):

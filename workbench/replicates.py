@@ -34,11 +34,11 @@ def train_replicates(request: Request, count: int, console: Console) -> bool:
         UsageError: for settings, data or an output directory that cannot be used.
         Interrupted: Ctrl-C; says which are finished and how to go on.
     """
-    with prepared(request, console) as (resolved, device):
-        return _train_replicates(resolved, count, device, console)
+    with prepared(request, console) as settled:
+        return _train_replicates(*settled, count)
 
 
-def _train_replicates(request: Request, count: int, device: torch.device, console: Console) -> bool:
+def _train_replicates(request: Request, device: torch.device, console: Console, count: int) -> bool:
     splits = one_first(lambda: load_splits(request, console))
     seeds = range(request.seed, request.seed + count)
     task = one_first(lambda: make_task(request, splits))

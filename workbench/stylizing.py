@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-import workbench
 from defenses.adain import Stylizer, mirrored
 from defenses.decoder_training import Step, train_decoder
 from defenses.stylized import Paintings
@@ -26,6 +25,7 @@ from workbench.models import ModelOptions
 from workbench.reading_ahead import readable
 from workbench.run_directory import RunDirectory, open_run, write_atomically
 from workbench.stylizers import check_size, make_stylizer, read_paintings, save_stylizer
+from workbench.training_plan import versions
 
 STYLIZER, STATE, RESULTS = "stylizer.safetensors", "state.pt", "results.json"
 SECONDS_BETWEEN_STATES = 20.0  # what a kill costs at most, and the step that it falls into
@@ -100,7 +100,7 @@ def _train(request: Request, folder: str, source: str, console: Console) -> None
     device = resolve_device(request.device, request.threads)
     data = load_dataset(
         source, split="train", classes=request.classes, download=request.download
-    ).take(request.limit, request.seed)
+    ).take(request.limit)
     options = ModelOptions(arch=request.arch, mean=request.mean, std=request.std)
     found = load_encoder(request.encoder, request.depth, data.facts, options)
     for notice in (*data.notices, *found.notices):
@@ -216,7 +216,7 @@ def _finish(
     console: Console,
 ) -> None:
     """Write the stylizer, then that it is finished, and show it."""
-    save_stylizer(run.path / STYLIZER, stylizer, {**config, **results, "versions": _versions()})
+    save_stylizer(run.path / STYLIZER, stylizer, {**config, **results, "versions": versions()})
     result = {"depth": stylizer.depth, "digest": stylizer.digest, **results}
     write_atomically(run.path / RESULTS, (json.dumps(result, indent=2) + "\n").encode())
     _show(run, result, console)
@@ -267,16 +267,6 @@ def _config(
             "style_weight": request.style_weight,
         },
         "seed": request.seed,
-    }
-
-
-def _versions() -> dict[str, str]:
-    import torchvision
-
-    return {
-        "workbench": workbench.__version__,
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
     }
 
 

@@ -57,6 +57,14 @@ class Diverged(UsageError):  # noqa: N818  (as `Interrupted`)
     """The training diverged; the message says in which epoch, and what was kept."""
 
 
+class Prepared(NamedTuple):
+    """A request with its precision and device resolved, the device, and who hears of it."""
+
+    request: Request
+    device: torch.device
+    console: Console
+
+
 class Trained(NamedTuple):
     """What came of a training, and the run directory that holds it."""
 
@@ -72,8 +80,8 @@ def train_checkpoint(request: Request, console: Console) -> None:
         Diverged: the training diverged; what was kept is said.
         Interrupted: Ctrl-C; says what was kept and how to go on.
     """
-    with prepared(request, console) as (resolved, device):
-        _train_checkpoint(resolved, device, console)
+    with prepared(request, console) as settled:
+        _train_checkpoint(*settled)
 
 
 def _train_checkpoint(request: Request, device: torch.device, console: Console) -> None:
@@ -90,10 +98,8 @@ def _train_checkpoint(request: Request, device: torch.device, console: Console) 
 
 
 @contextmanager
-def prepared(request: Request, console: Console) -> Iterator[tuple[Request, torch.device]]:
+def prepared(request: Request, console: Console) -> Iterator[Prepared]:
     """See what can be seen before any data are read, and be one of torchrun's processes, if any.
-
-    Gives the request with its precision resolved, and the device to train on.
 
     Raises:
         UsageError: settings that cannot be trained with.
@@ -107,7 +113,8 @@ def prepared(request: Request, console: Console) -> Iterator[tuple[Request, torc
     device = resolve_device(local_device(request.device), request.threads)
     dtype = Execution(request.precision).dtype(device)
     with joined(device):
-        yield replace(request, precision=str(dtype).removeprefix("torch.")), device
+        precision = str(dtype).removeprefix("torch.")
+        yield Prepared(replace(request, precision=precision, device=str(device)), device, console)
 
 
 @contextmanager
@@ -175,34 +182,55 @@ def train_one(
             _tidy(run)
             return Trained(found, run.path)
         history, resume, weights = from_first(lambda: _taken_up(run, start.model))
-        if not is_first() and weights is not None:
-            start.model.network.load_state_dict(weights)
+        if weights is not None:
+            if not is_first():
+                start.model.network.load_state_dict(weights)
+            else:
+                _keep_rest(request, task, start, history, run)
         go_on = f"Go on with: {command or run.command}"
-        try:
+        with _telling(request, task, history, run, go_on):
             _train(request, task, start, device, run, console, history, resume)
             result = _result(request, task, start.model, history, run, device)
             if is_first():
                 _draw(request, task, history, run)
                 write_atomically(results, (json.dumps(result, indent=2) + "\n").encode())
-        except KeyboardInterrupt:
-            raise Interrupted(f"Interrupted {_kept(history, run)}\n{go_on}") from None
-        except DivergenceError as error:
-            if history and is_first():
-                _draw(request, task, history, run)
-            raise Diverged(f"{error}\nStopped {_kept(history, run)}") from error
-        except ValueError as error:
-            raise UsageError(f"{error}\nStopped {_kept(history, run)}") from error
-        except OSError as error:
-            what = explain(error).partition("\n")[0]
-            raise UsageError(f"{what}\nStopped {_kept(history, run)} {go_on}") from error
-        except RuntimeError as error:
-            if not left_alone(error):
-                raise
-            raise UsageError(
-                f"Another process has ended. Stopped {_kept(history, run)}\n{go_on}"
-            ) from error
         _tidy(run)
         return Trained(result, run.path)
+
+
+@contextmanager
+def _telling(
+    request: Request,
+    task: Task,
+    history: list[dict[str, Any]],
+    run: RunDirectory,
+    go_on: str,
+) -> Iterator[None]:
+    """Whatever ends a training, say what of it is kept and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(f"Interrupted {_kept(history, run)}\n{go_on}") from None
+    except DivergenceError as error:
+        if history and is_first():
+            _draw(request, task, history, run)
+        raise Diverged(f"{error}\nStopped {_kept(history, run)}") from error
+    except ValueError as error:
+        raise UsageError(f"{error}\nStopped {_kept(history, run)}") from error
+    except OSError as error:
+        what = explain(error).partition("\n")[0]
+        raise UsageError(f"{what}\nStopped {_kept(history, run)} {go_on}") from error
+    except RuntimeError as error:
+        if "Expected to have finished reduction" in str(error):
+            raise UsageError(
+                f"{request.arch} has weights that its loss does not use, which several "
+                "processes cannot train; train it in one."
+            ) from error
+        if not left_alone(error):
+            raise
+        raise UsageError(
+            f"Another process has ended. Stopped {_kept(history, run)}\n{go_on}"
+        ) from error
 
 
 def _train(
@@ -284,32 +312,43 @@ def _keep(
     history: list[dict[str, Any]],
     run: RunDirectory,
 ) -> None:
-    """Write the last and, if it is, the best checkpoint; then the state that builds on them."""
+    """Write the last checkpoint, the state to go on from and, if it is, the best checkpoint."""
     network = start.model.network
-    described = metadata(request, task, start, history[-1])
-    save_checkpoint(run.path / LAST, network, described)
+    save_checkpoint(run.path / LAST, network, metadata(request, task, start, history[-1]))
+    buffer = io.BytesIO()
+    state = {
+        "epoch": epoch.number,
+        "weights": network.state_dict(),
+        "optimizer": epoch.resume.optimizer,
+        "beside_the_average": epoch.resume.weights,
+        "history": history,
+    }
+    torch.save(state, buffer)
+    # Before the rest, which it makes again: an epoch that was the best, trained anew because the
+    # state did not hold it, might be none, and the best would be lost.
+    write_atomically(run.path / STATE, buffer.getvalue())
+    _keep_rest(request, task, start, history, run)
+
+
+def _keep_rest(
+    request: Request, task: Task, start: Start, history: list[dict[str, Any]], run: RunDirectory
+) -> None:
+    """Write the best checkpoint if the last epoch is it, and the history.
+
+    The network holds the weights of that epoch.
+    """
     if best_epoch(history, last=task.last_counts) == len(history):
-        save_checkpoint(run.path / BEST, network, described)
-    if epoch.number < epoch.epochs:
-        buffer = io.BytesIO()
-        state = {
-            "epoch": epoch.number,
-            "weights": network.state_dict(),
-            "optimizer": epoch.resume.optimizer,
-            "beside_the_average": epoch.resume.weights,
-            "history": history,
-        }
-        torch.save(state, buffer)
-        write_atomically(run.path / STATE, buffer.getvalue())
+        described = metadata(request, task, start, history[-1])
+        save_checkpoint(run.path / BEST, start.model.network, described)
     write_history(
         run.path / HISTORY,
         history,
         config=config(request, task, start),
         seed=request.seed,
-        device=str(next(network.parameters()).device),
+        device=str(next(start.model.parameters()).device),
         checkpoint=BEST,
         versions=versions(),
-        complete=epoch.number == epoch.epochs,
+        complete=len(history) == request.epochs,
     )
 
 
@@ -370,6 +409,6 @@ def _entry(epoch: Epoch) -> dict[str, Any]:
 
 
 def _kept(history: list[dict[str, Any]], run: RunDirectory) -> str:
-    if not history:
+    if not history or not (run.path / BEST).exists():
         return "before the first epoch was finished; there is no checkpoint yet."
     return f"after epoch {len(history)}; the best so far is kept in {run.path / BEST}."

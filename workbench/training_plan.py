@@ -20,6 +20,7 @@ from workbench.errors import UsageError
 from workbench.fine_tuning import Start, freeze_all_but_the_last, start_from, wrapped
 from workbench.materials import bind
 from workbench.models import CheckpointMetadata, Classifier, ModelOptions, build
+from workbench.models.factories import factory_in, source_digest
 from workbench.reading_ahead import OnDemand
 
 _RATES = {"sgd": 0.1, "adam": 0.001, "adamw": 0.001}  # He et al. 2016; Kingma & Ba 2015
@@ -335,11 +336,14 @@ def config(request: Request, task: Task, start: Start) -> dict[str, Any]:
         "arch": request.arch,
         "data": request.data,
         "data_digest": task.fitted.digest,
+        "whole_digest": task.digest,
+        "device": torch.device(request.device).type,
         "seed": request.seed,
         "cifar_stem": request.cifar_stem,
         "input_size": request.input_size,
         "limit": request.limit,
         "classes": request.classes,
         **settings(request, task, start),
+        **({"source": source_digest(file)} if (file := factory_in(start.arch)) else {}),
         **({"packages": packages} if packages else {}),
     }
