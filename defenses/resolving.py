@@ -66,5 +66,6 @@ def composed(bound: Sequence[Bound]) -> Defense:
     """
     owners = [each.spec for each in bound if each.defense.loss is not cross_entropy]
     if len(owners) > 1:
-        raise ValueError(f"{' and '.join(owners[:2])} both decide the loss: choose one of them")
+        names = [parse(spec).name for spec in owners[:2]]
+        raise ValueError(f"{' and '.join(names)} both decide the loss: choose one of them")
     return compose([each.defense for each in bound])

@@ -60,8 +60,10 @@ def fooling_images(name: str, data: Dataset) -> FoolingImages:
 def _read(path: Path) -> FoolingSet:
     try:
         found = read_fooling_set(path)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} is no set of fooling images: {error}") from error
+    except OSError as error:  # HDF5's own words say nothing to a person
+        raise UsageError(f"{path} is no set of fooling images; make one: workbench fool") from error
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     expected = stored_checksum(path)
     if expected is not None and expected != sha256_file(path):
         raise UsageError(f"{path} is damaged: its checksum does not match. Make it again.")

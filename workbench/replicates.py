@@ -17,7 +17,7 @@ from workbench.processes import is_first, one_first
 from workbench.run_directory import RunDirectory, without_options, write_atomically
 from workbench.training import RESULTS, Diverged, Trained, announce, opened, prepared, train_one
 from workbench.training_plan import Request, config, load_splits, make_start, make_task
-from workbench.training_view import BEST, curve_title
+from workbench.training_view import BEST, curve_title, setting_lines
 
 MEASURES = {"validation_error": "held-out error", "test_error": "test error"}
 
@@ -47,6 +47,7 @@ def _train_replicates(request: Request, device: torch.device, console: Console, 
     title = curve_title(request, task)
     if request.dry_run:
         weights = announce(request, task, start, device, console)
+        console.show(*setting_lines(shared), f"seeds: {', '.join(map(str, seeds))}")
         console.document(
             {"dry_run": True, "config": shared, "weights": weights, "seeds": list(seeds)}
         )

@@ -1,6 +1,5 @@
 """What `workbench stylizer` does: a decoder is trained, or a published pair of files taken over."""
 
-import io
 import json
 import math
 import time
@@ -23,11 +22,12 @@ from workbench.encoders import FoundEncoder, load_encoder, load_published_pair
 from workbench.errors import Interrupted, UsageError
 from workbench.models import ModelOptions
 from workbench.reading_ahead import readable
+from workbench.resume_state import forget, save_state, take_up
 from workbench.run_directory import RunDirectory, open_run, write_atomically
 from workbench.stylizers import check_size, make_stylizer, read_paintings, save_stylizer
 from workbench.training_plan import versions
 
-STYLIZER, STATE, RESULTS = "stylizer.safetensors", "state.pt", "results.json"
+STYLIZER, RESULTS = "stylizer.safetensors", "results.json"
 SECONDS_BETWEEN_STATES = 20.0  # what a kill costs at most, and the step that it falls into
 _STEPS_SHOWN = 100  # whose mean loss is shown
 
@@ -121,14 +121,14 @@ def _train(request: Request, folder: str, source: str, console: Console) -> None
     with _opened(request, config) as run:
         if (run.path / RESULTS).exists():
             console.note(f"{run.path} is finished; nothing to train.")
-            (run.path / STATE).unlink(missing_ok=True)
+            forget(run)
             _show(run, json.loads((run.path / RESULTS).read_text(encoding="utf-8")), console)
             return
         losses = _steps(request, stylizer, data, paintings, device, run, console)
         trained = make_stylizer(stylizer.encoder, stylizer.decoder)
         results = {"steps": len(losses), **_means(losses)}
         _finish(run, trained, config, results, console)
-        (run.path / STATE).unlink(missing_ok=True)
+        forget(run)
 
 
 def _steps(
@@ -176,30 +176,22 @@ def _steps(
 
 def _taken_up(run: RunDirectory, stylizer: Stylizer) -> tuple[Step | None, Losses]:
     """Load the state that an interrupted run left into the decoder; where to go on, what was."""
-    file = run.path / STATE
-    if not file.exists():
-        return None, []
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
+
+    def use(state: dict[str, Any]) -> tuple[Step, Losses]:
         stylizer.decoder.load_state_dict(state["decoder"])
         losses = [(first, second) for first, second in state["losses"].tolist()]
         return Step(len(losses), *losses[-1], state["optimizer"]), losses
-    # torch reports a damaged file with whatever its unpickler or zip reader stumbled on
-    except Exception as error:
-        raise UsageError(
-            f"{file} is damaged; delete it to train from the start, or choose another --output."
-        ) from error
+
+    return take_up(run, use) or (None, [])
 
 
 def _keep(run: RunDirectory, stylizer: Stylizer, step: Step, losses: Losses) -> None:
-    buffer = io.BytesIO()
     state = {
         "decoder": stylizer.decoder.state_dict(),
         "optimizer": step.optimizer,
         "losses": torch.tensor(losses, dtype=torch.float64),
     }
-    torch.save(state, buffer)
-    write_atomically(run.path / STATE, buffer.getvalue())
+    save_state(run, state)
 
 
 def _means(losses: Losses) -> dict[str, float]:

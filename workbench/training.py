@@ -1,7 +1,6 @@
 """What `workbench train` does, from the request to checkpoints, a history and a table."""
 
 import dataclasses
-import io
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -36,6 +35,7 @@ from workbench.processes import (
     restart_command,
 )
 from workbench.reading_ahead import labels, readable
+from workbench.resume_state import forget, save_state, take_up
 from workbench.run_directory import RunDirectory, open_run, write_atomically
 from workbench.training_plan import (
     Request,
@@ -47,9 +47,9 @@ from workbench.training_plan import (
     metadata,
     versions,
 )
-from workbench.training_view import BEST, curve_title, line, show, watcher
+from workbench.training_view import BEST, curve_title, line, setting_lines, show, watcher
 
-LAST, STATE = "last.safetensors", "state.pt"
+LAST = "last.safetensors"
 HISTORY, RESULTS = "history.h5", "results.json"
 
 
@@ -90,9 +90,9 @@ def _train_checkpoint(request: Request, device: torch.device, console: Console) 
     start = one_first(lambda: make_start(request, task))
     count = announce(request, task, start, device, console)
     if request.dry_run:
-        console.document(
-            {"dry_run": True, "config": config(request, task, start), "weights": count}
-        )
+        settings = config(request, task, start)
+        console.show(*setting_lines(settings))
+        console.document({"dry_run": True, "config": settings, "weights": count})
         return
     show(*train_one(request, task, start, device, console), console)
 
@@ -179,7 +179,8 @@ def train_one(
         if from_first(results.exists):
             console.note(f"{run.path} is finished; nothing to train.")
             found = from_first(lambda: json.loads(results.read_text(encoding="utf-8")))
-            _tidy(run)
+            if is_first():
+                forget(run)
             return Trained(found, run.path)
         history, resume, weights = from_first(lambda: _taken_up(run, start.model))
         if weights is not None:
@@ -194,7 +195,8 @@ def train_one(
             if is_first():
                 _draw(request, task, history, run)
                 write_atomically(results, (json.dumps(result, indent=2) + "\n").encode())
-        _tidy(run)
+        if is_first():
+            forget(run)
         return Trained(result, run.path)
 
 
@@ -289,19 +291,13 @@ def _taken_up(
     run: RunDirectory, model: Classifier
 ) -> tuple[list[dict[str, Any]], Resume | None, dict[str, Tensor] | None]:
     """Load what an interrupted run left; the epochs so far, how to go on, and the weights."""
-    file = run.path / STATE
-    if not file.exists():
-        return [], None, None
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
+
+    def use(state: dict[str, Any]) -> tuple[list[dict[str, Any]], Resume, dict[str, Tensor]]:
         model.network.load_state_dict(state["weights"])
         resume = Resume(state["epoch"], state["optimizer"], state.get("beside_the_average"))
         return list(state["history"]), resume, dict(state["weights"])
-    # torch reports a damaged file with whatever its unpickler or zip reader stumbled on
-    except Exception as error:
-        raise UsageError(
-            f"{file} is damaged; delete it to train from the start, or choose another --output."
-        ) from error
+
+    return take_up(run, use) or ([], None, None)
 
 
 def _keep(
@@ -315,7 +311,6 @@ def _keep(
     """Write the last checkpoint, the state to go on from and, if it is, the best checkpoint."""
     network = start.model.network
     save_checkpoint(run.path / LAST, network, metadata(request, task, start, history[-1]))
-    buffer = io.BytesIO()
     state = {
         "epoch": epoch.number,
         "weights": network.state_dict(),
@@ -323,10 +318,9 @@ def _keep(
         "beside_the_average": epoch.resume.weights,
         "history": history,
     }
-    torch.save(state, buffer)
     # Before the rest, which it makes again: an epoch that was the best, trained anew because the
     # state did not hold it, might be none, and the best would be lost.
-    write_atomically(run.path / STATE, buffer.getvalue())
+    save_state(run, state)
     _keep_rest(request, task, start, history, run)
 
 
@@ -389,12 +383,6 @@ def _result(
         result["test_error"] = error
         result["test_error_interval"] = wilson(wrong, len(task.test)).tolist()
     return result
-
-
-def _tidy(run: RunDirectory) -> None:
-    """What goes on with a training is of no use once it is finished."""
-    if is_first():
-        (run.path / STATE).unlink(missing_ok=True)
 
 
 def _draw(request: Request, task: Task, history: list[dict[str, Any]], run: RunDirectory) -> None:

@@ -75,6 +75,15 @@ def watcher(advance: Callable[..., None], epochs: int) -> Callable[..., None]:
     return watch
 
 
+def setting_lines(settings: Mapping[str, Any]) -> list[str]:
+    """The resolved settings, a line each; what there is not is left out."""
+    said = {name: value for name, value in settings.items() if value not in (None, [], {})}
+    return [
+        f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}"
+        for name, value in said.items()
+    ]
+
+
 def line(entry: Entry) -> str:
     """One epoch as a line of text."""
     held_out = entry["validation_error"]
