@@ -18,7 +18,7 @@ from attacks.fooling import STUDY_VALUES
 from attacks.gradients import frozen
 from benchmarks.fooling_sets import Outcome, fool
 
-STRENGTHS, STEPS, REPEATS, IN_LOOP = (5.0, 20.0, 100.0), 100, 3, 64
+STRENGTHS, STEPS, REPEATS, IN_LOOP = (5.0, 20.0, 100.0), 100, 3, 24
 
 
 def one_by_one(case: Subject, targets: Tensor, strength: float) -> Tensor:
