@@ -1,13 +1,16 @@
 """Which images of a batch a defense changes: a share of them, by chance."""
 
+from typing import Any
+
 from torch import Tensor
 
 from attacks.draws import Stream, uniform
 
 
-def check_share(defense: str, share: object) -> None:
+def check_share(defense: str, share: Any) -> None:
     """Raise a `ValueError` unless a share is a number above 0 and at most 1."""
-    if type(share) not in (int, float) or not 0 < share <= 1:  # type: ignore[operator]
+    number = isinstance(share, int | float) and not isinstance(share, bool)
+    if not (number and 0 < share <= 1):
         raise ValueError(f"{defense}: share={share} must be above 0 and at most 1")
 
 

@@ -228,11 +228,9 @@ def test_what_a_kill_left_beside_a_finished_set_goes_and_damage_is_told(
     assert workbench(*command, "--output", "set.h5").code == 0
     assert not Path("set.h5.parts").exists()
     content = bytearray(Path("set.h5").read_bytes())
-    content[-100] ^= 1
+    content[len(content) // 2] ^= 1
     Path("set.h5").write_bytes(content)
-    result = workbench(*command, "--output", "set.h5")
-    assert result.code == 2
-    assert "error:" in result.err
+    refused(workbench(*command, "--output", "set.h5"), "set.h5 does not match its checksum")
 
 
 def test_the_same_set_made_again_is_the_same_file(command: list[str]) -> None:
