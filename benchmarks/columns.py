@@ -13,17 +13,25 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 """A numeric array of the dtype that its column names."""
 
-CLEAN: Mapping[str, str] = {
-    "label": "i4",
+ANSWER: Mapping[str, str] = {
     "prediction": "i4",
     "confidence": "f4",
-    "right": "u1",
-    "least_likely": "i4",
+    "rank": "i4",
+    "loss": "f4",
+    "brier": "f4",
 }
-"""The clean pass: the model's prediction on the untouched image, in float32.
+"""What a model answers to an image, in float32.
 
-``confidence`` is the softmax probability of the predicted class; ``least_likely`` the wrong class
-with the lowest logit.
+``confidence`` is the softmax probability of the predicted class; ``rank`` how many classes are
+before the label, 0 where the prediction is right: a top-5 error is a rank of 5 or more. ``loss`` is
+the cross-entropy and ``brier`` the squared distance of the probabilities from certainty of the
+label, 0 to 2 (Brier, Monthly Weather Review 78, 1950).
+"""
+
+CLEAN: Mapping[str, str] = {"label": "i4", **ANSWER, "right": "u1", "least_likely": "i4"}
+"""The clean pass: what the model answers to the untouched image.
+
+``least_likely`` is the wrong class with the lowest logit.
 """
 
 ATTACK: Mapping[str, str] = {
@@ -34,8 +42,7 @@ ATTACK: Mapping[str, str] = {
     "misclassified_8bit": "u1",
     "ended": "u1",
     "target": "i4",
-    "prediction": "i4",
-    "confidence": "f4",
+    **ANSWER,
     "prediction_8bit": "i4",
     "confidence_8bit": "f4",
     "steps": "i4",
@@ -57,18 +64,13 @@ the attack's goal, ``misclassified`` any wrong class. ``ended`` has the values o
 average pixel change before `attacks.shrink` moved the image back, where it did.
 ``pixels_over_threshold`` has one value per threshold.
 
-An image that was not attacked stands unchanged, with its clean prediction, no steps and no change;
+An image that was not attacked stands unchanged, with its clean answer, no steps and no change;
 its 8-bit columns and ``target`` are not measured, and ``ended`` is 0 (already wrong) where it was
 wrong and not measured otherwise.
 """
 
-CORRUPTED: Mapping[str, str] = {
-    "label": "i4",
-    "prediction": "i4",
-    "confidence": "f4",
-    "right": "u1",
-}
-"""A corruption at a severity: the model's prediction on the corrupted image, in float32.
+CORRUPTED: Mapping[str, str] = {"label": "i4", **ANSWER, "right": "u1"}
+"""A corruption at a severity: what the model answers to the corrupted image.
 
 ``label`` is in cells alone; the record has it once, beside the clean pass.
 """

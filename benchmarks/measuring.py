@@ -179,8 +179,8 @@ def _classify(
             f"(0 to {classes - 1})"
         )
     rows["label"] = _numpy(labels)
-    rows["prediction"] = _numpy(logits.argmax(dim=1))
-    rows["confidence"] = _numpy(torch.softmax(logits, dim=1).max(dim=1).values)
+    for name, values in answers(logits, labels).items():
+        rows[name] = _numpy(values)
     rows["right"] = rows["prediction"] == rows["label"]
     return logits
 
@@ -205,7 +205,7 @@ def _untouched(
     rows["attacked"] = given
     rows["misclassified"] = wrong
     rows["ended"][wrong] = Ended.ALREADY_WRONG
-    for name in ("prediction", "confidence"):
+    for name in columns.ANSWER:
         rows[name] = clean[name]
     for name in ("success", "steps", "forwards", "backwards", "average_pixel_change"):
         rows[name] = 0
@@ -293,11 +293,11 @@ def _evaluate(
     for suffix, shown in (("", results), ("_8bit", metrics.rounded8(results))):
         logits = float32_logits(model, shown, plan.batch_size, notes.halved)
         _refuse_nonfinite(logits, "attacked images")
-        predicted = logits.argmax(dim=1)
+        answer = answers(logits, labels)
         found["success" + suffix] = attacked.goal.met(logits, labels)
-        found["misclassified" + suffix] = predicted != labels
-        found["prediction" + suffix] = predicted
-        found["confidence" + suffix] = torch.softmax(logits, dim=1).max(dim=1).values
+        found["misclassified" + suffix] = answer["prediction"] != labels
+        told = columns.ANSWER if not suffix else ("prediction", "confidence")
+        found |= {name + suffix: answer[name] for name in told}
     found |= {name: getattr(attacked, name) for name in ("ended", "steps", "forwards", "backwards")}
     if attacked.goal.targets is not None:
         found["target"] = attacked.goal.targets
@@ -311,6 +311,24 @@ def _evaluate(
     broken = int(((found["ended"] == Ended.REACHED) & ~found["success"]).sum())
     if broken:
         notes.add(unconfirmed(broken, len(labels)))
+
+
+def answers(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """What the logits (N, K) answer to images of labels (N,): `benchmarks.columns.ANSWER`, (N,)."""
+    log_probabilities = torch.log_softmax(logits.double(), dim=1)
+    probabilities = log_probabilities.exp()
+    own = labels[:, None]
+    # Of equal scores the first counts as before the others, as argmax has it.
+    score, numbers = logits.gather(1, own), torch.arange(logits.shape[1], device=logits.device)
+    before = (logits > score) | ((logits == score) & (numbers < own))
+    others = probabilities.square().sum(dim=1) - probabilities.gather(1, own)[:, 0].square()
+    return {
+        "prediction": logits.argmax(dim=1),
+        "confidence": torch.softmax(logits, dim=1).max(dim=1).values,
+        "rank": before.sum(dim=1),
+        "loss": -log_probabilities.gather(1, own)[:, 0],
+        "brier": others + (1 - probabilities.gather(1, own)[:, 0]).square(),
+    }
 
 
 def measures(original: Tensor, changed: Tensor, thresholds: Sequence[float]) -> dict[str, Tensor]:

@@ -25,7 +25,7 @@ from benchmarks.identity import canonical_json, library_versions, sha256_json
 from benchmarks.suite import Condition, Corrupted, Examples, ModelEntry
 
 FORMAT = "adversarial-workbench"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,7 @@ def plan(
     batch_size: int | None = None,
     keep_images: bool = False,
     save_images: int = 0,
+    class_names: Sequence[str] | None = None,
 ) -> Plan:
     """Lay out the cells of a run. Computes nothing else and touches no file.
 
@@ -160,6 +161,7 @@ def plan(
         batch_size: images per pass, in the attack engine and in evaluation; None for defaults.
         keep_images: keep every attacked image and its original in the record.
         save_images: else keep the first so many attacked images of each shard.
+        class_names: one name a class, for whoever reads the record; they decide no cell.
 
     Raises:
         ValueError: if there is nothing to do, or names, thresholds or sizes are unusable.
@@ -215,6 +217,7 @@ def plan(
         "seed": seed,
         "shard_size": shard_size,
         "examples": {"digest": examples.digest, "count": count},
+        "class_names": None if class_names is None else list(class_names),
         "models": [
             {"name": m.name, "digest": m.digest, "description": dict(m.description)} for m in models
         ],

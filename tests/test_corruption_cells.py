@@ -290,10 +290,10 @@ def test_the_record_has_axes_with_names(record):
         assert tree["family"].values.tolist() == ["noise", "weather", "extra"]
         assert tree["aggregates/mce_interval"].dims == ("model", "bound")
     with h5py.File(record) as file:
-        assert sorted(file["corrupted"]) == ["confidence", "prediction", "right"]
+        assert set(file["corrupted"]) == set(columns.CORRUPTED) - {"label"}
         assert file["corrupted/right"].dtype == np.uint8
         assert file["corrupted/prediction"].chunks == (1, 1, 1, 20)
-        assert file.attrs["format_version"] == 1
+        assert file.attrs["format_version"] == 2
         for name in NUMBERS:
             assert f"aggregates/{name}_images" in file
 

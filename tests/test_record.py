@@ -173,7 +173,7 @@ def test_h5py_alone_reads_it(record):
     planned, store, path = record
     with h5py.File(path, "r") as file:
         assert file.attrs["format"] == "adversarial-workbench"
-        assert (file.attrs["format_version"], file.attrs["complete"]) == (1, 1)
+        assert (file.attrs["format_version"], file.attrs["complete"]) == (2, 1)
         assert json.loads(file.attrs["config"]) == planned.config
         assert json.loads(file.attrs["checkpoints"])["one"] == "digest of one"
         assert "torch" in json.loads(file.attrs["versions"])

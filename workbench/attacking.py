@@ -95,6 +95,7 @@ def resolve(options: Options, console: Console) -> tuple[Plan, Subjects]:
         precision=str(options["precision"]),
         device=device.type,
         batch_size=options["batch_size"],
+        class_names=subjects.dataset.class_names,
         keep_images=options["keep_images"],
         save_images=options["save_images"],
     )

@@ -123,6 +123,7 @@ def resolve(options: Options, console: Console) -> tuple[Plan, Subjects]:
         seed=options["seed"],
         device=device.type,
         batch_size=options["batch_size"],
+        class_names=subjects.dataset.class_names,
     )
     return todo, subjects
 
