@@ -164,7 +164,7 @@ def say_troubles(record: Record, command: str, console: Console) -> bool:
         command: the command line that tries failed cells again.
         console: where output goes.
     """
-    for line in _caution_lines(record):
+    for line in caution_lines(record):
         console.warn(line)
     for failure in record.failures:
         rows = f"images {failure['start']} to {failure['stop']}"
@@ -225,7 +225,7 @@ def _place(entry: Mapping[str, object]) -> str:
     return ""
 
 
-def _caution_lines(record: Record) -> list[str]:
+def caution_lines(record: Record) -> list[str]:
     """Each caution of a model once, with the attacks or corruptions that it was raised by."""
     told: dict[tuple[object, object], list[str]] = {}
     for caution in record.cautions:
