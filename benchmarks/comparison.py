@@ -176,9 +176,8 @@ def _over_images(measure: Measure, row: Row, against: Row, draws: Resampling) ->
         return _Test(found, f"McNemar's exact test over {where}")
     fixed = _fixed_seeds(row, against)
     if measure.kind == "median":
-        medians = _median_difference(
-            *(np.where(counted, each, np.nan) for each in (mine, its)), draws
-        )
+        known = [np.where(counted, each, np.nan) for each in (mine, its)]
+        medians = _median_difference(known[0], known[1], draws)
         words = f"{_drawn(draws)} of the difference of medians over {where}"
         return None if medians is None else _Test(medians, words + fixed)
     apart = np.where(counted, mine.mean(axis=0) - its.mean(axis=0), 0.0)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import Record, compare, read_record
+from benchmarks.joining import join
 from workbench.comparison_tables import comparison_tables, legend
 from workbench.console import Console
 from workbench.gates import parse_gate
@@ -92,11 +93,7 @@ def read_together(files: Sequence[Path]) -> Record:
         OSError: one cannot be opened.
     """
     records = [read_record(file) for file in files]
-    if len(records) == 1:
-        return records[0]
-    from benchmarks.joining import join
-
-    return join(records)
+    return records[0] if len(records) == 1 else join(records)
 
 
 def _shown(columns: str | None, measures: Sequence[Measure]) -> list[Measure]:

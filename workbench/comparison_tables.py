@@ -21,10 +21,10 @@ DAGGER = " †"
 NAME_WIDTH, FACT_WIDTH, COLUMN_WIDTH = 26, 14, 22  # characters; decide what stands side by side
 TITLES = {
     "clean": "on clean images",
-    "robust": "robust accuracy: right untouched and under attack",
-    "success": "success of the attacks",
-    "moved": "how far images were moved",
-    "corruptions": "errors on corrupted images",
+    "robust": "robust accuracy",
+    "success": "success of attacks",
+    "moved": "change of images",
+    "corruptions": "corrupted images",
 }
 TESTS = {
     "Welch": "Welch's t-test between the values of the seeds, where both rows have several",
@@ -46,19 +46,19 @@ def comparison_tables(
     """
     rows = comparison["rows"]
     yield _facts(rows)
-    side_by_side = max(1, (width - NAME_WIDTH - 4) // (COLUMN_WIDTH + 1))
+    most = max(1, (width - NAME_WIDTH - 4) // (COLUMN_WIDTH + 3))
     for section, names in SECTIONS.items():
         mine = [each for name in names for each in measures if measure_name(each) == name]
-        for start in range(0, len(mine), side_by_side):
-            yield _numbers(rows, section, mine[start : start + side_by_side])
+        tables = -(-len(mine) // most)
+        for i in range(tables):  # as even as they can be
+            start, stop = (len(mine) * n // tables for n in (i, i + 1))
+            yield _numbers(rows, section, mine[start:stop])
 
 
 def legend(comparison: Comparison) -> list[str]:
     """What the marks mean and how they were found, each in a line."""
     rows, baseline = comparison["rows"], comparison["baseline"]
-    lines = [
-        "[low, high]: 95 % intervals; over images, or of the mean over seeds where there is sd"
-    ]
+    lines = ["[low, high]: 95 % interval, over images; where there is sd, of the mean over seeds"]
     if baseline is not None:
         lines.append(
             f"▲ better, ▼ worse than {baseline}; = no difference shown "
@@ -92,11 +92,15 @@ def legend(comparison: Comparison) -> list[str]:
     relative = next((m for m in comparison["measures"] if m["key"] == "mce"), None)
     if relative is not None:
         lines.append(f"mCE: over {relative['denominator']}")
-    return lines
+    return lines + [
+        f"† {row['name']}: trained on test corruptions ({', '.join(row['trained_on_corruptions'])})"
+        for row in rows
+        if row["trained_on_corruptions"]
+    ]
 
 
 def _facts(rows: Sequence[Row]) -> Table:
-    table = _table(None, rows)
+    table = _table(None)
     for name in ("architecture", "defenses"):
         table.add_column(name, max_width=FACT_WIDTH + 4)
     for name in ("parameters", "seeds", "clean error"):
@@ -118,30 +122,18 @@ def _facts(rows: Sequence[Row]) -> Table:
 
 
 def _numbers(rows: Sequence[Row], section: str, measures: Sequence[Measure]) -> Table:
-    table = _table(TITLES[section], rows)
+    table = _table(TITLES[section])
     for measure in measures:
-        table.add_column(Text(_heading(measure)), justify="right", max_width=COLUMN_WIDTH)
+        table.add_column(Text(_heading(measure)), justify="right", max_width=COLUMN_WIDTH + 2)
     for row in rows:
         table.add_row(_name(row), *(_cell(row["numbers"][m["key"]], m) for m in measures))
         table.add_section()
     return table
 
 
-def _table(title: str | None, rows: Sequence[Row]) -> Table:
-    """A table with the models' column; models trained on test corruptions are told below it."""
-    told = [
-        f"† {row['name']}: trained on test corruptions ({', '.join(row['trained_on_corruptions'])})"
-        for row in rows
-        if row["trained_on_corruptions"]
-    ]
-    marked = title in (None, TITLES["corruptions"])
-    table = Table(
-        title=None if title is None else Text(title),
-        title_justify="left",
-        caption=Text("\n".join(told)) if told and marked else None,
-        caption_justify="left",
-        header_style="bold",
-    )
+def _table(title: str | None) -> Table:
+    """A table with the models' column."""
+    table = Table(title=title, title_justify="left", header_style="bold")
     table.add_column("model", max_width=NAME_WIDTH)
     return table
 
@@ -155,10 +147,10 @@ def _name(row: Row) -> Text:
 
 def _heading(measure: Measure) -> str:
     """The title, without what the section says already."""
-    name = measure_name(measure)
-    if name == "robust_accuracy":
-        return short_spec(of_what(measure))
-    return "worst case, per image" if name == "worst_case_robust_accuracy" else short_title(measure)
+    title, attack = short_title(measure), short_spec(of_what(measure))
+    if title in (f"robust accuracy, {attack}", f"success, {attack}"):
+        return attack
+    return title.replace("worst-case robust accuracy", "worst case, per image")
 
 
 def _cell(number: Mapping[str, Any], measure: Measure) -> Text:
