@@ -6,6 +6,7 @@ checks its claims.
 """
 
 from benchmarks.cells import CellResult, KeptImages
+from benchmarks.joining import join
 from benchmarks.planning import Cell, Plan, plan
 from benchmarks.reading import Record, read_record, same_data
 from benchmarks.record import CellStore, merge
@@ -37,6 +38,7 @@ __all__ = [
     "Record",
     "Shard",
     "corruption_results",
+    "join",
     "merge",
     "plan",
     "read_record",
