@@ -13,7 +13,6 @@ from workbench.errors import UsageError
 from workbench.gates import parse_gate
 from workbench.measure_names import Measure, find_measure, find_measures
 from workbench.record_files import find_record
-from workbench.record_views import tables_of, view_results
 from workbench.running import caution_lines
 
 TABLE = "table"
@@ -58,6 +57,8 @@ def compare_records(paths: Sequence[Path], asked: Asked, console: Console) -> bo
     record = read_together(files)
     if asked.view == TABLE:
         return _compare(files, record, asked, console)
+    from workbench.record_views import tables_of, view_results
+
     told = view_results(
         record,
         asked.view,
