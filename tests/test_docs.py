@@ -17,7 +17,7 @@ def blocks(file: Path) -> list[tuple[str, str | None]]:
     return [(code, text) for code, text in BLOCK.findall(file.read_text(encoding="utf-8"))]
 
 
-@pytest.mark.parametrize("page", ["api.md", "training.md"])
+@pytest.mark.parametrize("page", ["api.md", "comparing.md", "training.md"])
 def test_examples(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found = blocks(DOCS / page)

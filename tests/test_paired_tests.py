@@ -183,13 +183,14 @@ def test_percentiles_count_ties_half() -> None:
     assert np.isnan(percentile_p(np.array([np.nan]), 0))
 
 
-def test_resampled_medians_are_those_of_repeated_values() -> None:
+@pytest.mark.parametrize("count", [25, 1500])
+def test_resampled_medians_are_those_of_repeated_values(count: int) -> None:
     generator = np.random.default_rng(4)
-    values = generator.normal(size=25)
+    values = generator.normal(size=count)
     values[:3], values[3:6] = np.inf, np.nan
     median, again = resampled_medians(values, 7, 200)
     assert median == np.median(values[~np.isnan(values)])
-    for row, found in zip(_resampled(25, 7, 200), again, strict=True):
+    for row, found in zip(_resampled(count, 7, 200), again, strict=True):
         drawn = np.repeat(values, row)
         assert found == pytest.approx(np.median(drawn[~np.isnan(drawn)]))
     assert np.isnan(resampled_medians(np.full(4, np.nan), 0, 5)[0])
