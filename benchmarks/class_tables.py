@@ -69,7 +69,7 @@ def class_tables(record: Record, condition: str = "clean", *, worst: int = 10) -
         ValueError: if the record has no such condition.
     """
     asked, names = find_conditions(record, condition), class_names(record)
-    told = []
+    told: list[JSON] = []
     for m, model in enumerate(record.models):
         classes = _classes(_asked(record, asked, m), names, MISTAKES)
         told.append(

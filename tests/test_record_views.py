@@ -172,6 +172,17 @@ def test_one_class_is_told_in_detail() -> None:
     assert f"in {len(told['top5_misses'])} of {len(told['wrong'])}" in text
 
 
+@pytest.mark.parametrize("view", ["curves", "calibration"])
+def test_a_model_trained_on_test_corruptions_is_marked(view: str) -> None:
+    shown = record()
+    training = {"training": {"trained_on_corruptions": ["fog", "snow"]}}
+    models = [{"name": "one", "description": {}}, {"name": "two", "description": training}]
+    text = drawn(dataclasses.replace(shown, config={**shown.config, "models": models}), view)
+    assert "† two: trained on test corruptions (fog, snow)" in text
+    assert "two †" in text
+    assert "one †" not in text
+
+
 def test_long_names_fit() -> None:
     shown = record(models=["a-model-with-" * 6, "two"], images=200)
     names = [f"Egyptian cat, number {k}, of a long name" for k in range(8)]

@@ -6,6 +6,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from workbench.corruption_tables import marked, marks
 from workbench.tables import known, short_spec, with_interval
 
 WITH_LOSS, WITH_INTERVALS = 96, 120  # columns of a terminal from which more has room
@@ -17,7 +18,9 @@ _CAPTION = (
 )
 
 
-def calibration_tables(models: Sequence[Mapping[str, Any]], width: int) -> Iterator[Table]:
+def calibration_tables(
+    models: Sequence[Mapping[str, Any]], width: int, trained_on: Mapping[str, Sequence[str]]
+) -> Iterator[Table]:
     """The tables of `benchmarks.calibration`: models beneath each other by condition.
 
     Single cells of corruptions are left out where their mean is told.
@@ -25,12 +28,13 @@ def calibration_tables(models: Sequence[Mapping[str, Any]], width: int) -> Itera
     Args:
         models: one object for each.
         width: of the terminal, in characters.
+        trained_on: for each model, the test corruptions that it was trained on.
     """
     alone = len(models) == 1
     table = Table(
-        title=Text(f"{models[0]['model']}: calibration" if alone else "calibration"),
+        title=Text(f"{marked(models[0], trained_on)}: calibration" if alone else "calibration"),
         title_justify="left",
-        caption=Text(_CAPTION),
+        caption=Text("\n".join([_CAPTION, *marks(models, trained_on)])),
         caption_justify="left",
         header_style="bold",
         padding=(0, 0, 0, 1),
@@ -42,7 +46,7 @@ def calibration_tables(models: Sequence[Mapping[str, Any]], width: int) -> Itera
         if not alone:
             table.add_row(Text(heading, style="bold"), *[""] * (len(table.columns) - 1))
         for model, entry in zip(models, entries, strict=True):
-            label = heading if alone else f" {model['model']}"
+            label = heading if alone else f" {marked(model, trained_on)}"
             table.add_row(Text(label), *(shown(entry) for _, shown in _columns(width)))
     yield table
 

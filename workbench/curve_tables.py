@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.severity_curves import GAINED_BACK
+from workbench.corruption_tables import marked, marks
 from workbench.tables import UNKNOWN, known, with_interval
 
 BLOCKS = "▁▂▃▄▅▆▇█"  # an error of 0 to one of 100 %
@@ -15,22 +16,25 @@ ROOMY = 112  # and from which cells have room on both sides
 SHORT = {"near-linear": "linear", "threshold collapse": "collapse", "early drop then flat": "early"}
 
 
-def curve_tables(models: Sequence[Mapping[str, Any]], width: int) -> Iterator[Table]:
+def curve_tables(
+    models: Sequence[Mapping[str, Any]], width: int, trained_on: Mapping[str, Sequence[str]]
+) -> Iterator[Table]:
     """The tables of `benchmarks.severity_curves`: models beneath each other by corruption.
 
     Args:
         models: one object for each.
         width: of the terminal, in characters.
+        trained_on: for each model, the test corruptions that it was trained on.
     """
     severities = next(
         (curve["severities"] for each in models for curve in each["corruptions"].values()), [0]
     )
     alone = len(models) == 1
-    title = f"{models[0]['model']}: " if alone else ""
+    title = f"{marked(models[0], trained_on)}: " if alone else ""
     table = Table(
         title=Text(f"{title}error over severity {', '.join(map(str, severities))} (0: untouched)"),
         title_justify="left",
-        caption=Text(_CAPTION),
+        caption=Text("\n".join([_CAPTION, *marks(models, trained_on)])),
         caption_justify="left",
         header_style="bold",
         padding=(0, 1) if width >= ROOMY else (0, 0, 0, 1),
@@ -53,7 +57,7 @@ def curve_tables(models: Sequence[Mapping[str, Any]], width: int) -> Iterator[Ta
                 empty = [""] * (len(table.columns) - 1)
                 table.add_row(Text(over, style="bold"), *empty)
                 heading = over
-            name = corruption if alone else str(each["model"])
+            name = corruption if alone else marked(each, trained_on)
             table.add_row(Text(f" {name}"), *_cells(curve, width >= WITH_DROP))
     yield table
 

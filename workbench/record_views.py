@@ -38,55 +38,83 @@ def view_results(
         seed: of the bootstrap.
 
     Returns:
-        ``view``, ``condition`` and ``class`` as they were resolved, ``denominators`` (what each
-        number is taken over), and ``models``, one object for each model: see
-        `benchmarks.severity_curves`, `benchmarks.class_tables`, `benchmarks.calibration`.
+        ``view``, ``condition`` and ``class`` as they were resolved, ``trained_on_corruptions`` (of
+        each model, the test corruptions), ``denominators`` (what each number is taken over), and
+        ``models``, one object for each model: see `benchmarks.severity_curves`,
+        `benchmarks.class_tables`, `benchmarks.calibration`.
 
     Raises:
         UsageError: for what the record does not have, or an option that says nothing to the view.
     """
-    from benchmarks import calibration, class_tables, severity_curves
-
     if view not in VIEWS:
         raise unknown("view", view, VIEWS)
     if class_name is not None and view != "classes":
         raise UsageError(f"--class is for --view classes, not for --view {view}")
     chosen = None if condition is None else find_condition(record, condition)
-    told: dict[str, Any] = {"view": view, "condition": chosen, "class": None}
+    told: dict[str, Any] = {
+        "view": view,
+        "condition": chosen,
+        "class": None,
+        "trained_on_corruptions": _trained_on(record),
+    }
     if view == "curves":
-        if not record.corrupted:
-            raise UsageError(
-                "Nothing was corrupted in this record, so there are no curves over severity.\n"
-                "Measure with `workbench benchmark` first."
-            )
-        if chosen is not None and chosen not in record.axes.corruptions:
-            raise UsageError(
-                f"A curve is of a corruption over its severities, which '{condition}' is not.\n"
-                f"In this record: {', '.join(record.axes.corruptions)}."
-            )
-        models = severity_curves.severity_curves(record, seed=seed)
-        if chosen is not None:
-            models = [
-                {**each, "corruptions": {chosen: _mapping(each["corruptions"])[chosen]}}
-                for each in models
-            ]
-        return told | {"denominators": severity_curves.MEANINGS, "models": models}
+        return told | _curves(record, chosen, seed)
     if view == "calibration":
-        models = calibration.calibration(record, seed=seed)
-        if chosen is not None:
-            models = [_only(each, chosen) for each in models]
-        return told | {"denominators": calibration.DENOMINATORS, "models": models}
-    told["condition"] = chosen or "clean"
+        return told | _calibration(record, chosen, seed)
+    return told | _classes(record, chosen or "clean", class_name)
+
+
+def _curves(record: "Record", chosen: str | None, seed: int) -> dict[str, Any]:
+    from benchmarks.severity_curves import MEANINGS, severity_curves
+    from workbench.tables import short_spec
+
+    corruptions = record.axes.corruptions
+    if not corruptions:
+        raise UsageError(
+            "Nothing was corrupted in this record, so there are no curves over severity.\n"
+            "Measure with `workbench benchmark` first."
+        )
+    if chosen is not None and chosen not in corruptions:
+        raise UsageError(
+            f"A curve is of a corruption over its severities, which '{short_spec(chosen)}' is not.\n"
+            f"In this record: {', '.join(corruptions)}."
+        )
+    models: Any = severity_curves(record, seed=seed)
+    if chosen is not None:
+        models = [each | {"corruptions": {chosen: each["corruptions"][chosen]}} for each in models]
+    return {"denominators": MEANINGS, "models": models}
+
+
+def _calibration(record: "Record", chosen: str | None, seed: int) -> dict[str, Any]:
+    from benchmarks.calibration import DENOMINATORS, calibration
+
+    models: Any = calibration(record, seed=seed)
+    if chosen is not None:  # a corruption at each of its severities
+        for each in models:
+            each["conditions"] = [
+                entry
+                for entry in each["conditions"]
+                if chosen in (entry["condition"], entry["corruption"])
+            ]
+            each["mean_over_corruptions"] = None
+    return {"denominators": DENOMINATORS, "models": models}
+
+
+def _classes(record: "Record", condition: str, class_name: str | None) -> dict[str, Any]:
+    from benchmarks import class_tables as tables
+
+    told = {"condition": condition, "denominators": tables.DENOMINATORS}
     if class_name is None:
-        models = class_tables.class_tables(record, told["condition"])
-    else:
-        names = class_tables.class_names(record)
-        try:
-            told["class"] = names[class_tables.class_number(names, class_name)]
-        except ValueError as error:
-            raise unknown("class", class_name, names) from error
-        models = class_tables.class_breakdown(record, class_name, told["condition"])
-    return told | {"denominators": class_tables.DENOMINATORS, "models": models}
+        return told | {"models": tables.class_tables(record, condition)}
+    names = tables.class_names(record)
+    try:
+        name = names[tables.class_number(names, class_name)]
+    except ValueError as error:
+        raise unknown("class", class_name, names) from error
+    return told | {
+        "class": name,
+        "models": tables.class_breakdown(record, class_name, condition),
+    }
 
 
 def view_tables(
@@ -112,11 +140,11 @@ def tables_of(told: dict[str, Any], width: int) -> "Iterator[RenderableType]":
     if told["view"] == "curves":
         from workbench.curve_tables import curve_tables
 
-        return curve_tables(told["models"], width)
+        return curve_tables(told["models"], width, told["trained_on_corruptions"])
     if told["view"] == "calibration":
         from workbench.calibration_tables import calibration_tables
 
-        return calibration_tables(told["models"], width)
+        return calibration_tables(told["models"], width, told["trained_on_corruptions"])
     from workbench.class_view import breakdown_tables, worst_class_tables
 
     if told["class"] is None:
@@ -156,14 +184,12 @@ def find_condition(record: "Record", text: str) -> str:
     raise UsageError(f"The record has no condition '{text}'.{hint}\nIt has {', '.join(told)}{at}.")
 
 
-def _only(model: dict[str, object], chosen: str) -> dict[str, object]:
-    """A model's calibration under one condition, or under one corruption at each severity."""
-    conditions = model["conditions"]
-    assert isinstance(conditions, list)
-    kept = [each for each in conditions if chosen in (each["condition"], each["corruption"])]
-    return {**model, "conditions": kept, "mean_over_corruptions": None}
-
-
-def _mapping(value: object) -> dict[str, object]:
-    assert isinstance(value, dict)
-    return value
+def _trained_on(record: "Record") -> dict[str, list[str]]:
+    """For each model the test corruptions that its checkpoint says it was trained on."""
+    found: dict[str, list[str]] = {name: [] for name in record.models}
+    models = record.config.get("models")
+    for model in models if isinstance(models, list) else []:
+        training = model.get("description", {}).get("training") or {}
+        if model.get("name") in found:
+            found[model["name"]] = list(training.get("trained_on_corruptions") or ())
+    return found
