@@ -221,7 +221,7 @@ def test_attacks_are_found_as_the_tables_write_them() -> None:
     ("view", "options", "message"),
     [
         ("curve", {}, "Unknown view 'curve'. Did you mean 'curves'"),
-        ("curves", {"condition": "fgsm"}, "which 'fgsm' is not"),
+        ("curves", {"condition": "fgsm"}, "which 'fgsm(eps=8/255)' is not"),
         ("curves", {"class_name": "class 1"}, "--class is for --view classes"),
         ("classes", {"class_name": "Class 1"}, "Unknown class 'Class 1'. Did you mean 'class 1'"),
         ("classes", {"class_name": "99"}, "Unknown class '99'"),

@@ -76,7 +76,7 @@ def _curves(record: "Record", chosen: str | None, seed: int) -> dict[str, Any]:
         )
     if chosen is not None and chosen not in corruptions:
         raise UsageError(
-            f"A curve is of a corruption over its severities, which '{short_spec(chosen)}' is not.\n"
+            f"A curve is of a corruption over severities, which '{short_spec(chosen)}' is not.\n"
             f"In this record: {', '.join(corruptions)}."
         )
     models: Any = severity_curves(record, seed=seed)
