@@ -198,7 +198,7 @@ def resampled_medians(
     """
     order = np.argsort(values)[: int((~np.isnan(values)).sum())]  # NaN is sorted last
     ordered = np.append(values[order], np.nan)
-    drawn = _resampled(len(values), seed, resamples)
+    drawn = resampled(len(values), seed, resamples)
     # A resample's median has a rank within n/2 ± √n/2 (a standard deviation): 16 of them are all.
     near = int(8 * len(order) ** 0.5) + 8
     low, high = max(0, len(order) // 2 - near), len(order) // 2 + near

@@ -72,6 +72,13 @@ def record(
             attacked["average_pixel_change"][m, a] = (1 - rate) * (1 + hard) / 10
             attacked["pixels_over_threshold"][m, a] = (10 * (1 - rate) * (1 + hard))[:, None]
         cells["right"][m] = ~wrong(rate + 0.1, cells.shape[1:3])
+        for each, right in (
+            (clean[m], clean["right"][m]),
+            (attacked[m], 1 - attacked["misclassified"][m]),
+            (cells[m], cells["right"][m]),
+        ):
+            each["prediction"] = (clean["label"][m] + 1 - right) % CLASSES
+            each["confidence"], each["loss"], each["brier"] = 0.8, 1.1, 0.5
     goal = np.tile([0.0, 0.9][: len(attacks)], (len(names), 1))
     described = [{}] * len(names) if descriptions is None else descriptions
     found = Record(

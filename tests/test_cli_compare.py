@@ -17,6 +17,7 @@ from benchmarks.record import write_record
 from workbench.errors import UsageError
 from workbench.gates import parse_gate
 from workbench.measure_names import find_measures
+from workbench.record_views import view_results
 
 MODELS = {"plain": 0.1, "other": 0.12, "worse": 0.45}
 
@@ -267,3 +268,20 @@ def test_failed_cells_and_cautions_are_told(tmp_path: Path) -> None:
 )
 def test_options_of_something_else_are_refused(path: Path, options: tuple[str, ...]) -> None:
     refused(workbench("compare", path, *options), "says nothing to --view")
+
+
+@pytest.mark.parametrize("view", ["curves", "classes", "calibration"])
+def test_views_are_those_of_the_record(path: Path, view: str) -> None:
+    result = workbench("compare", path, "--view", view, "--json")
+    assert result.code == 0, result.err
+    assert result.document["view"] == view
+    expected = view_results(read_record(path), view)
+    assert [each["model"] for each in result.document["models"]] == list(MODELS)
+    assert result.document.keys() >= expected.keys()
+    shown = workbench("compare", path, "--view", view)
+    assert shown.code == 0
+    assert all(name in shown.out for name in MODELS)
+
+
+def test_a_view_that_there_is_not_is_refused(path: Path) -> None:
+    refused(workbench("compare", path, "--view", "curve"), "Did you mean 'curves'")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.intervals import (
-    _resampled,
+    resampled,
     resampled_medians,
     resampled_statistics,
 )
@@ -190,7 +190,7 @@ def test_resampled_medians_are_those_of_repeated_values(count: int) -> None:
     values[:3], values[3:6] = np.inf, np.nan
     median, again = resampled_medians(values, 7, 200)
     assert median == np.median(values[~np.isnan(values)])
-    for row, found in zip(_resampled(count, 7, 200), again, strict=True):
+    for row, found in zip(resampled(count, 7, 200), again, strict=True):
         drawn = np.repeat(values, row)
         assert found == pytest.approx(np.median(drawn[~np.isnan(drawn)]))
     assert np.isnan(resampled_medians(np.full(4, np.nan), 0, 5)[0])

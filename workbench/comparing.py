@@ -9,10 +9,11 @@ from benchmarks import Record, compare, read_record
 from benchmarks.joining import join
 from workbench.comparison_tables import comparison_tables, legend
 from workbench.console import Console
-from workbench.errors import UsageError
+from workbench.errors import UsageError, unknown
 from workbench.gates import parse_gate
 from workbench.measure_names import Measure, find_measure, find_measures
 from workbench.record_files import find_record
+from workbench.record_views import VIEWS, tables_of, view_results
 from workbench.running import caution_lines
 
 TABLE = "table"
@@ -57,8 +58,6 @@ def compare_records(paths: Sequence[Path], asked: Asked, console: Console) -> bo
     record = read_together(files)
     if asked.view == TABLE:
         return _compare(files, record, asked, console)
-    from workbench.record_views import tables_of, view_results
-
     told = view_results(
         record,
         asked.view,
@@ -74,7 +73,9 @@ def compare_records(paths: Sequence[Path], asked: Asked, console: Console) -> bo
 
 
 def _check(asked: Asked) -> None:
-    """Refuse options that say nothing to what is shown."""
+    """Refuse a view that there is not, and options that say nothing to what is shown."""
+    if asked.view not in (TABLE, *VIEWS):
+        raise unknown("view", asked.view, [TABLE, *VIEWS])
     table = asked.view == TABLE
     of_views = {"--condition": asked.condition, "--class": asked.class_name}
     of_table = {

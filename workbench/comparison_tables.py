@@ -46,8 +46,8 @@ def comparison_tables(
     """
     rows = comparison["rows"]
     yield _facts(rows)
-    names = min(NAME_WIDTH, max(len(_name(row).plain.partition("\n")[0]) for row in rows))
-    most = max(1, (width - names - 4) // (COLUMN_WIDTH + 3))
+    first = min(NAME_WIDTH, max(len(_name(row).plain.partition("\n")[0]) for row in rows))
+    most = max(1, (width - first - 4) // (COLUMN_WIDTH + 3))
     for section, names in SECTIONS.items():
         mine = [each for name in names for each in measures if measure_name(each) == name]
         tables = -(-len(mine) // most)
