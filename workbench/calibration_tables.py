@@ -1,15 +1,16 @@
 """Calibration and failure prediction as tables for people."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
 from workbench.corruption_tables import marked, marks
-from workbench.tables import known, short_spec, with_interval
+from workbench.tables import fitting, known, short_spec, with_interval
 
-WITH_LOSS, WITH_INTERVALS = 96, 120  # columns of a terminal from which more has room
+Show = Callable[[Mapping[str, Any]], str]
+"""How a column shows the numbers of a condition."""
 
 _CAPTION = (
     "ECE: mean |accuracy - confidence| in 15 bins, upwards biased; chance: what it would be of a "
@@ -30,6 +31,20 @@ def calibration_tables(
         width: of the terminal, in characters.
         trained_on: for each model, the test corruptions that it was trained on.
     """
+    yield fitting(
+        (
+            _table(models, trained_on, _columns(losses, intervals))
+            for losses, intervals in ((True, True), (True, False), (False, False))
+        ),
+        width,
+    )
+
+
+def _table(
+    models: Sequence[Mapping[str, Any]],
+    trained_on: Mapping[str, Sequence[str]],
+    columns: Sequence[tuple[str, Show]],
+) -> Table:
     alone = len(models) == 1
     table = Table(
         title=Text(f"{marked(models[0], trained_on)}: calibration" if alone else "calibration"),
@@ -39,16 +54,16 @@ def calibration_tables(
         header_style="bold",
         padding=(0, 0, 0, 1),
     )
-    table.add_column("condition" if alone else "model", max_width=28, overflow="fold")
-    for name, _ in _columns(width):
+    table.add_column("condition" if alone else "model", max_width=24, overflow="fold")
+    for name, _ in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for heading, entries in _rows(models):
         if not alone:
-            table.add_row(Text(heading, style="bold"), *[""] * (len(table.columns) - 1))
+            table.add_row(Text(heading, style="bold"), *[""] * len(columns))
         for model, entry in zip(models, entries, strict=True):
             label = heading if alone else f" {marked(model, trained_on)}"
-            table.add_row(Text(label), *(shown(entry) for _, shown in _columns(width)))
-    yield table
+            table.add_row(Text(label), *(shown(entry) for _, shown in columns))
+    return table
 
 
 def _rows(
@@ -66,30 +81,24 @@ def _rows(
         yield "mean over corruptions", [each["mean_over_corruptions"] for each in models]
 
 
-def _columns(width: int) -> list[tuple[str, Any]]:
-    """The titles of the columns that fit, and how each shows an entry."""
+def _columns(losses: bool, intervals: bool) -> list[tuple[str, Show]]:
+    """The titles of the columns, and how each shows an entry."""
 
-    def percent(name: str, interval: bool = False) -> Any:
+    def percent(name: str, interval: bool = False) -> Show:
         return lambda entry: _scaled(entry, name, interval, 100, ".1f")
 
-    def plain(name: str, interval: bool = False) -> Any:
+    def plain(name: str, interval: bool = False) -> Show:
         return lambda entry: _scaled(entry, name, interval, 1, ".2f")
 
-    wide = width >= WITH_INTERVALS
-    columns = [("error %", percent("error"))]
-    if width >= WITH_LOSS:
-        columns.append(("confidence", percent("mean_confidence")))
-    columns += [
+    return [
+        ("error %", percent("error")),
+        *([("confidence", percent("mean_confidence"))] if losses else []),
         ("ECE % [95 %]", percent("ece", interval=True)),
         ("chance", percent("ece_if_calibrated")),
         ("Brier", plain("brier")),
-    ]
-    if width >= WITH_LOSS:
-        columns.append(("loss", plain("mean_loss")))
-    return [
-        *columns,
-        ("AURC %", percent("aurc", interval=wide)),
-        ("AUROC", plain("failure_auroc", interval=wide)),
+        *([("loss", plain("mean_loss"))] if losses else []),
+        ("AURC %", percent("aurc", intervals)),
+        ("AUROC", plain("failure_auroc", intervals)),
     ]
 
 

@@ -8,11 +8,9 @@ from rich.text import Text
 
 from benchmarks.severity_curves import GAINED_BACK
 from workbench.corruption_tables import marked, marks
-from workbench.tables import UNKNOWN, known, with_interval
+from workbench.tables import UNKNOWN, fitting, known, with_interval
 
 BLOCKS = "▁▂▃▄▅▆▇█"  # an error of 0 to one of 100 %
-WITH_DROP = 100  # columns of a terminal from which drops have room
-ROOMY = 112  # and from which cells have room on both sides
 SHORT = {"near-linear": "linear", "threshold collapse": "collapse", "early drop then flat": "early"}
 
 
@@ -26,6 +24,23 @@ def curve_tables(
         width: of the terminal, in characters.
         trained_on: for each model, the test corruptions that it was trained on.
     """
+    yield fitting(
+        (
+            _table(models, trained_on, drop=drop, roomy=roomy)
+            for drop, roomy in ((True, True), (True, False), (False, False))
+        ),
+        width,
+    )
+
+
+def _table(
+    models: Sequence[Mapping[str, Any]],
+    trained_on: Mapping[str, Sequence[str]],
+    *,
+    drop: bool,
+    roomy: bool,
+) -> Table:
+    """All curves: with drops and their intervals, and with room on both sides of cells."""
     severities = next(
         (curve["severities"] for each in models for curve in each["corruptions"].values()), [0]
     )
@@ -37,29 +52,28 @@ def curve_tables(
         caption=Text("\n".join([_CAPTION, *marks(models, trained_on)])),
         caption_justify="left",
         header_style="bold",
-        padding=(0, 1) if width >= ROOMY else (0, 0, 0, 1),
+        padding=(0, 1) if roomy else (0, 0, 0, 1),
     )
     table.add_column(
         "corruption" if alone else "model", max_width=24, no_wrap=alone, overflow="fold"
     )
     table.add_column("curve", no_wrap=True)
-    table.add_column("error in %", no_wrap=True, justify="right")
-    if width >= WITH_DROP:
+    table.add_column("error %", no_wrap=True, justify="right")
+    if drop:
         table.add_column("drop in points", no_wrap=True, justify="right")
     table.add_column("shape", no_wrap=True)
-    table.add_column("because")
+    table.add_column("because", max_width=None if roomy else 11)  # "100% in 0-2"
     heading = ""
     for corruption in models[0]["corruptions"]:
         for each in models:
             curve = each["corruptions"][corruption]
             over = str(curve["family"]) if alone else corruption
             if over != heading:
-                empty = [""] * (len(table.columns) - 1)
-                table.add_row(Text(over, style="bold"), *empty)
+                table.add_row(Text(over, style="bold"), *[""] * (len(table.columns) - 1))
                 heading = over
             name = corruption if alone else marked(each, trained_on)
-            table.add_row(Text(f" {name}"), *_cells(curve, width >= WITH_DROP))
-    yield table
+            table.add_row(Text(f" {name}"), *_cells(curve, drop))
+    return table
 
 
 _CAPTION = (
