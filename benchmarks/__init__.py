@@ -7,6 +7,7 @@ checks its claims.
 
 from benchmarks.cell_files import CellStore
 from benchmarks.cells import CellResult, KeptImages
+from benchmarks.findings import Finding
 from benchmarks.joining import join
 from benchmarks.planning import Cell, Plan, plan
 from benchmarks.reading import Record, read_record, same_data
@@ -20,11 +21,13 @@ from benchmarks.results import (
 )
 from benchmarks.runner import CellOutcome, run
 from benchmarks.suite import Condition, Corrupted, Examples, ModelEntry, Shard
-from benchmarks.verify import Finding, verify
+from benchmarks.verify import verify
+from benchmarks.verify_sample import Again
 
 __all__ = [
     "CORRUPTION_DENOMINATORS",
     "DENOMINATORS",
+    "Again",
     "Cell",
     "CellOutcome",
     "CellResult",

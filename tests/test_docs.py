@@ -4,12 +4,16 @@ import contextlib
 import doctest
 import io
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+from cli_case import workbench
 
 DOCS = Path(__file__).parent.parent / "docs"
 BLOCK = re.compile(r"^```python\n(.*?)^```(?:\n+```text\n(.*?)^```)?", re.MULTILINE | re.DOTALL)
+
+SHELL = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def blocks(file: Path) -> list[tuple[str, str | None]]:
@@ -17,7 +21,7 @@ def blocks(file: Path) -> list[tuple[str, str | None]]:
     return [(code, text) for code, text in BLOCK.findall(file.read_text(encoding="utf-8"))]
 
 
-@pytest.mark.parametrize("page", ["api.md", "training.md"])
+@pytest.mark.parametrize("page", ["api.md", "training.md", "record.md"])
 def test_examples(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found = blocks(DOCS / page)
@@ -33,3 +37,16 @@ def test_examples(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             assert checker.check_output(expected, printed.getvalue(), flags), (
                 f"{page}, example {number} printed:\n{printed.getvalue()}"
             )
+    for command in commands(DOCS / page):
+        result = workbench(*command)
+        assert result.code == 0, f"{page}: workbench {shlex.join(command)}: {result.err}"
+
+
+def commands(file: Path) -> list[list[str]]:
+    """The command lines of a page that work on what its examples have made."""
+    text = "\n".join(SHELL.findall(file.read_text(encoding="utf-8")))
+    lines = [shlex.split(line, comments=True) for line in text.splitlines()]
+    made = {"weak", "strong", "weak/record.h5", "both.h5"} if file.name == "record.md" else set()
+    return [
+        words[1:] for words in lines if words[2:3] and words[2] in made and words[1] != "verify"
+    ]
