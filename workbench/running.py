@@ -173,12 +173,10 @@ def say_troubles(record: Record, command: str, console: Console) -> bool:
         command: the command line that tries failed cells again.
         console: where output goes.
     """
-    for line in _caution_lines(record):
+    for line in caution_lines(record):
         console.warn(line)
-    for failure in record.failures:
-        rows = f"images {failure['start']} to {failure['stop']}"
-        place = _place(failure) or "clean images"
-        console.error(f"{failure['model']}, {place}, {rows}: {failure['reason']}")
+    for line in failure_lines(record):
+        console.error(line)
     if record.failures:
         cells = "1 cell" if len(record.failures) == 1 else f"{len(record.failures)} cells"
         console.error(f"{cells} failed; to try again: {command}")
@@ -195,7 +193,8 @@ def run_config(todo: Plan, subjects: Subjects) -> dict[str, Any]:
         }
         for model in todo.models
     ]
-    return {"data": dict(subjects.source), **todo.config, "models": models}
+    config = {key: value for key, value in todo.config.items() if key != "source"}
+    return {"data": dict(subjects.source), **config, "models": models}
 
 
 def run_name(todo: Plan) -> str:
@@ -234,13 +233,22 @@ def _place(entry: Mapping[str, object]) -> str:
     return ""
 
 
-def _caution_lines(record: Record) -> list[str]:
+def caution_lines(record: Record) -> list[str]:
     """Each caution of a model once, with the attacks or corruptions that it was raised by."""
     told: dict[tuple[object, object], list[str]] = {}
     for caution in record.cautions:
         places = told.setdefault((caution["model"], caution["message"]), [])
         places.append(_place(caution))
     return [f"{model}{_places(places)}: {message}" for (model, message), places in told.items()]
+
+
+def failure_lines(record: Record) -> list[str]:
+    """What each failed cell was, and why it failed."""
+    return [
+        f"{failure['model']}, {_place(failure) or 'clean images'}, "
+        f"images {failure['start']} to {failure['stop']}: {failure['reason']}"
+        for failure in record.failures
+    ]
 
 
 def _places(places: Sequence[str]) -> str:
