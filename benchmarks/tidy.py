@@ -149,8 +149,11 @@ def _conditions(
         for s, severity in enumerate(record.axes.severities):
             found = {name: values[m, k, s] for name, values in record.corrupted.items()}
             found["label"] = clean["label"]
-            head = {"kind": "corruption", "condition": corruption, "severity": severity}
-            yield head, "right", found
+            yield (
+                {"kind": "corruption", "condition": corruption, "severity": severity},
+                "right",
+                found,
+            )
 
 
 def _over(threshold: float) -> str:
