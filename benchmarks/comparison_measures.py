@@ -80,11 +80,13 @@ def _attacked(record: Record) -> Iterator[Measure]:
         given, known = columns["attacked"][:, a] == 1, columns["attacked"][:, a] != 255
         judged = known & (given | ~right)
         robust = np.where(judged, given & (columns["misclassified"][:, a] == 0), np.nan)
+        # Within a budget the question is what holds; without one, how far images had to move.
+        within = has_budget(attack)
         yield _stored(
             record,
             ("robust_accuracy", a),
             f"robust accuracy, {attack}",
-            better="higher",
+            better="higher" if within else None,
             denominator="images wrong untouched or attacked",
             images=robust,
         )
@@ -95,11 +97,11 @@ def _attacked(record: Record) -> Iterator[Measure]:
             record,
             ("success_rate", a),
             f"success{sure.replace('%', ' %')}, {attack}",
-            better="lower",
+            better=None if within else "lower",
             denominator="images attacked: those right untouched",
             images=np.where(given, success, np.nan),
         )
-        better = None if has_budget(attack) else "higher"
+        better = None if within else "higher"
         change = columns["average_pixel_change"][:, a].astype(np.float64)
         yield _stored(
             record,

@@ -103,7 +103,8 @@ def _compare(files: Sequence[Path], record: Record, asked: Asked, console: Conso
     console.show(*legend(comparison))
     if asked.columns is None and len(shown) < len(measures):
         console.show(
-            "not shown: how far images moved under attacks with a budget; --columns all shows it"
+            "not shown: success and change of images under attacks with a budget, and what holds "
+            "under those without one; --columns all shows them"
         )
     for line in caution_lines(record):
         console.warn(line)
