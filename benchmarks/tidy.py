@@ -49,7 +49,7 @@ _WORDS = {
     "cell_error": CORRUPTION_DENOMINATORS["errors"],
     "family_mean_error": CORRUPTION_DENOMINATORS["families"],
     "family_ratio": CORRUPTION_DENOMINATORS["families"],
-    "worst_case_robust_accuracy": "right untouched and under every attack / images judged",
+    "worst_case_robust_accuracy": "right untouched and under every attack with a budget / images",
     **{name: DENOMINATORS.get(name, f"{name.replace('_', ' ')} among images") for name in COUNTS},
 }
 _ALL_WORDS = {**DENOMINATORS, **CORRUPTION_DENOMINATORS, **_WORDS}
