@@ -137,6 +137,14 @@ def once(function: Callable[[], T]) -> Callable[[], T]:
     return call
 
 
+def reason(error: Exception) -> str:
+    """Why a cell failed, in a line."""
+    text = " ".join(str(error).split())[:500]
+    if isinstance(error, ValueError) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def _result(
     plan: Plan,
     unit: Unit,
@@ -153,7 +161,7 @@ def _result(
         return _corrupted(plan, model(), shard(), images), None
     except Exception as error:  # noqa: BLE001 -- models and attacks are other people's code:
         # whatever one of them raises is the failure of this cell, not of the run.
-        return CellResult(failure=_reason(error)), error
+        return CellResult(failure=reason(error)), error
 
 
 def _corrupted(
@@ -172,10 +180,3 @@ def _images(plan: Plan, unit: Unit, shard: Callable[[], Shard]) -> Tensor:
     if corruption is None:
         return shard().images
     return corrupted_images(plan, plan.corruptions[corruption], shard(), unit.rows)
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())[:500]
-    if isinstance(error, ValueError) and text:
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

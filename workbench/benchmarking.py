@@ -17,6 +17,7 @@ from workbench.corruptions import (
 )
 from workbench.datasets.corrupted import find_set
 from workbench.devices import resolve_device
+from workbench.engines import make_engine
 from workbench.errors import UsageError, suggestion
 from workbench.plugins import add_plugins
 from workbench.run_directory import RunDirectory, open_run
@@ -52,6 +53,7 @@ def benchmark_checkpoints(options: Options, arguments: Sequence[str], console: C
         OSError: something cannot be read or written.
         Interrupted: Ctrl-C; the message says how to resume.
     """
+    engine = make_engine(options)
     todo, subjects = resolve(options, console)
     if options["dry_run"]:
         _say_plan(todo, options, console)
@@ -68,7 +70,7 @@ def benchmark_checkpoints(options: Options, arguments: Sequence[str], console: C
         config=config,
         arguments=arguments,
     ) as directory:
-        run_cells(todo, directory, console)
+        run_cells(todo, directory, console, engine=engine)
         return _show(todo, _strengths(options, subjects), directory, console)
 
 
