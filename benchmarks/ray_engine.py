@@ -7,9 +7,10 @@ images (stored sets) at the same path. Models, images, attacks and corruptions a
 import copy
 import importlib.util
 import os
+import socket
 import sys
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -37,6 +38,7 @@ from benchmarks.suite import Shard
 RETRIES = 3  # of a cell whose worker was lost, before it has failed
 _AHEAD = 2  # tasks that are handed out for each that can run, so that no worker waits for this one
 
+_ANSWER = 10.0  # seconds in which a cluster must answer
 _PATIENCE = 10.0  # seconds without a result, until it is asked which machines there are
 
 
@@ -102,6 +104,8 @@ def _on_ray(
 def _start(address: str | None) -> None:
     import ray  # noqa: PLC0415
 
+    if address is not None:
+        _require_answer(address)
     # Ray tells its makers of its use unless it is told not to.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     alone: dict[str, Any] = {} if address else {"include_dashboard": False}
@@ -110,6 +114,17 @@ def _start(address: str | None) -> None:
     except (ConnectionError, RuntimeError) as error:
         where = f"at {address}" if address else "on this machine"
         raise ValueError(f"Ray cannot be reached {where}: {reason(error)}") from error
+
+
+def _require_answer(address: str) -> None:
+    """Raise if nothing answers at ``HOST:PORT``, for which Ray would wait without end."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal():
+        return  # auto, and what else Ray knows
+    try:
+        socket.create_connection((host.rpartition("/")[2].strip("[]"), int(port)), _ANSWER).close()
+    except OSError as error:
+        raise ValueError(f"No Ray cluster answers at {address}: {error}") from error
 
 
 def _computed(
@@ -199,7 +214,7 @@ class _Sender:
             self._shards[start] = self._put(self._shard(unit.rows))
         models = {cell.model: self._models[cell.model]() for cell in unit.cells}
         shard, versions = self._shards[start], library_versions()
-        return self._task.remote(self._light, unit, models, shard, self._threads, versions)
+        return self._task.remote([self._light], unit, models, shard, self._threads, versions)
 
     def _model(self, m: int) -> Any:
         """Where a model is, on no device; or why there is none, and its cells will fail."""
@@ -239,11 +254,11 @@ def _send_code_of_files() -> None:
             cloudpickle.register_pickle_by_value(module)
 
 
-_kept: dict[str, nn.Module] = {}  # of a worker: a model is moved to its device once
+_kept: dict[str, Any] = {}  # of a worker: what all tasks share, unpacked once
 
 
 def _work(
-    plan: Plan,
+    shared: Sequence[Any],
     unit: Unit,
     models: Mapping[int, Any],
     shard: _Arrays | str,
@@ -256,6 +271,7 @@ def _work(
         other = [name for name in versions if versions[name] != theirs.get(name)]
         raise ValueError(f"a worker has other versions of {', '.join(other)} than this machine")
     torch.set_num_threads(threads)
+    plan: Plan = _fetched(shared[0])
     kept = {m: partial(_model_here, where, plan.device) for m, where in models.items()}
     computed = compute(plan, unit, kept, once(partial(_shard_here, shard, plan.device)))
     # Exceptions stay here: not all of them survive the way, and failures carry their reasons.
@@ -263,14 +279,17 @@ def _work(
 
 
 def _model_here(where: Any, device: str) -> nn.Module:
-    import ray  # noqa: PLC0415
-
     if isinstance(where, str):
         raise ValueError(where)
-    key = where.hex()
-    if key not in _kept:
-        _kept[key] = ray.get(where).to(device)
-    return _kept[key]
+    return cast(nn.Module, _fetched(where)).to(device)
+
+
+def _fetched(where: Any) -> Any:
+    import ray  # noqa: PLC0415
+
+    if where.hex() not in _kept:
+        _kept[where.hex()] = ray.get(where)
+    return _kept[where.hex()]
 
 
 def _shard_here(shard: _Arrays | str, device: str) -> Shard:
