@@ -9,10 +9,12 @@ import importlib.util
 import os
 import socket
 import sys
+import sysconfig
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -38,6 +40,8 @@ from benchmarks.suite import Shard
 RETRIES = 3  # of a cell whose worker was lost, before it has failed
 _AHEAD = 2  # tasks that are handed out for each that can run, so that no worker waits for this one
 
+# Our own packages, wherever they lie, and what has no module of its own to be sent.
+_INSTALLED = ("attacks", "benchmarks", "defenses", "workbench", "__main__")
 _ANSWER = 10.0  # seconds in which a cluster must answer
 _PATIENCE = 10.0  # seconds without a result, until it is asked which machines there are
 
@@ -242,15 +246,18 @@ class _Arrays(NamedTuple):
 
 
 def _send_code_of_files() -> None:
-    """Let what was loaded from files that only this process knows (``net.py:make``) be sent whole.
+    """Send the code of what is not installed (``net.py:make``, a script's neighbours) with it.
 
     Else it would be sent by name, and a worker has no module of that name.
     """
     from ray import cloudpickle  # noqa: PLC0415
 
+    places = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     for name, module in list(sys.modules.items()):
-        whole = "." not in name and name != "__main__" and getattr(module, "__file__", None)
-        if whole and not any(finder.find_spec(name, None) for finder in sys.meta_path):
+        file = getattr(module, "__file__", None)
+        if "." in name or name in _INSTALLED or not file:
+            continue
+        if not any(Path(file).is_relative_to(place) for place in places):
             cloudpickle.register_pickle_by_value(module)
 
 
