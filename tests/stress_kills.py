@@ -161,7 +161,7 @@ def main(kills: int = 50, seed: int = 0) -> Tally:
     choose, tally = random.Random(seed), Tally()
     with tempfile.TemporaryDirectory() as folder, server() as process:
         whole, seconds = reference(process, Path(folder, "whole"))
-        delays = (choose.uniform(0, 0.7 * seconds) for _ in itertools.count())
+        delays = (choose.uniform(0, 0.9 * seconds) for _ in itertools.count())
         while tally.kills < kills:
             survives(
                 process, Path(folder, str(tally.finished)), whole, delays, tally, kills, choose

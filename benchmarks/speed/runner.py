@@ -135,10 +135,11 @@ def measure_overhead(options: Namespace) -> None:
                 raise RuntimeError(outcome.error)
         merge(planned, CellStore(Path(folder)), Path(folder) / "record.h5")
         total = whole.read()
-    share = 1 - work.seconds / total.wall
+    spent = Seconds(work.seconds, work.processor)
+    outside = (1 - spent.wall / total.wall, 1 - spent.processor / total.processor)
     print(
         f"  {len(planned.cells)} cells of {len(case.images)} images: {total}, in attacks, "
-        f"corruptions and passes {work.seconds:.2f} s, outside {share:.2%} (target 3 %)"
+        f"corruptions and passes {spent}, outside {outside[0]:.2%} ({outside[1]:.2%}; target 3 %)"
     )
 
 
