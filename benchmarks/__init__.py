@@ -1,14 +1,18 @@
 """Measuring: models × attacks and corruptions, with records and numbers one can defend.
 
 `plan` lays out the cells, `run` computes and stores them one by one, `merge` puts them into a
-record, `read_record`, `results`, `worst_case` and `corruption_results` give its numbers, `verify`
-checks its claims.
+record, `read_record`, `results`, `worst_case` and `corruption_results` give its numbers, `compare`
+tests its models against each other, `verify` checks its claims.
 """
 
+from benchmarks.cell_files import CellStore
 from benchmarks.cells import CellResult, KeptImages
+from benchmarks.comparison import compare
+from benchmarks.findings import Finding
+from benchmarks.joining import join
 from benchmarks.planning import Cell, Plan, plan
 from benchmarks.reading import Record, read_record, same_data
-from benchmarks.record import CellStore, merge
+from benchmarks.record import merge, write_record
 from benchmarks.results import (
     CORRUPTION_DENOMINATORS,
     DENOMINATORS,
@@ -18,11 +22,13 @@ from benchmarks.results import (
 )
 from benchmarks.runner import CellOutcome, run
 from benchmarks.suite import Condition, Corrupted, Examples, ModelEntry, Shard
-from benchmarks.verify import Finding, verify
+from benchmarks.verify import verify
+from benchmarks.verify_sample import Again
 
 __all__ = [
     "CORRUPTION_DENOMINATORS",
     "DENOMINATORS",
+    "Again",
     "Cell",
     "CellOutcome",
     "CellResult",
@@ -36,7 +42,9 @@ __all__ = [
     "Plan",
     "Record",
     "Shard",
+    "compare",
     "corruption_results",
+    "join",
     "merge",
     "plan",
     "read_record",
@@ -45,4 +53,5 @@ __all__ = [
     "same_data",
     "verify",
     "worst_case",
+    "write_record",
 ]

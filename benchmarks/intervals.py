@@ -1,13 +1,15 @@
 """95 % intervals: Wilson's for rates, the bootstrap's for means."""
 
-import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from benchmarks.student import student95
 
 Z95 = NormalDist().inv_cdf(0.975)
 RESAMPLES = 1000
@@ -52,30 +54,35 @@ def student_mean(values: ArrayLike) -> NDArray[np.float64]:
     count = len(numbers)
     if count < 2:
         raise ValueError(f"an interval of the mean needs two values, not {count}")
-    half = _student95(count - 1) * numbers.std(ddof=1) / np.sqrt(count)
+    half = student95(count - 1) * numbers.std(ddof=1) / np.sqrt(count)
     return np.array([numbers.mean() - half, numbers.mean() + half])
 
 
-def _student95(freedom: int) -> float:
-    """The t that Student's distribution stays within, to both sides, with probability 0.95.
+@dataclass(frozen=True)
+class Bootstrap:
+    """Numbers over examples, and what they are over resamples of the examples.
 
-    Source: Abramowitz & Stegun 1964, 26.7.3 and 26.7.4: with tan(angle) = t / sqrt(freedom), the
-    probability is a finite sum. It is solved for the angle by bisection.
+    Attributes:
+        point: (Q,), the numbers themselves.
+        deviations: (B, Q), by how much they differ in each resample; none where there are fewer
+            than two examples.
+        acceleration: (Q,), of BCa, by the jackknife.
     """
 
-    def inside(angle: float) -> float:
-        term, total = (math.cos(angle) if freedom % 2 else 1.0), 0.0
-        for k in range(2 + freedom % 2, freedom + 1, 2):
-            total += term
-            term *= math.cos(angle) ** 2 * (k - 1) / k
-        share = math.sin(angle) * total
-        return 2 / math.pi * (angle + share) if freedom % 2 else share
+    point: NDArray[np.float64]
+    deviations: NDArray[np.float64]
+    acceleration: NDArray[np.float64]
 
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if inside(middle) < 0.95 else (low, middle)
-    return math.sqrt(freedom) * math.tan(low)
+    def intervals(self) -> NDArray[np.float64]:
+        """The 95 % BCa intervals, (Q, 2); NaN where the number is none."""
+        return np.array(
+            [
+                number + np.array(_bca(self.deviations[:, q], self.acceleration[q]))
+                if np.isfinite(number) and len(self.deviations)
+                else (np.nan, np.nan)
+                for q, number in enumerate(self.point)
+            ]
+        ).reshape(-1, 2)
 
 
 def bootstrap_means(
@@ -109,7 +116,7 @@ def bootstrap_means(
     # float32 is enough for what is left after the mean is taken off, and twice as fast.
     spread, weights = deviation.astype(np.float32), counted[:, distinct].astype(np.float32)
     means = np.empty((resamples, values.shape[1]))
-    drawn = _resampled(len(values), seed, resamples)
+    drawn = resampled(len(values), seed, resamples)
     rows = max(1, _VALUES // max(1, len(values)))
     with np.errstate(divide="ignore", invalid="ignore"):
         for start in range(0, resamples, rows):
@@ -147,14 +154,24 @@ def bootstrap_statistics(
         float64 (Q, 2): low and high; NaN where there are fewer than two examples or the number is
         none. Resamples in which it is none are left out.
     """
+    return resampled_statistics(values, statistic, seed, resamples).intervals()
+
+
+def resampled_statistics(
+    values: NDArray[Any],
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    seed: int,
+    resamples: int = RESAMPLES,
+) -> Bootstrap:
+    """The resamples behind `bootstrap_statistics`, for whoever wants more than intervals."""
     count = len(values)
     total = values.sum(axis=0, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         point = statistic(total / count)
         if count < 2:
-            return np.full((len(point), 2), np.nan)
+            return Bootstrap(point, np.empty((0, len(point))), np.full(len(point), np.nan))
         means = np.empty((resamples, values.shape[1]))
-        drawn, single = _resampled(count, seed, resamples), values.astype(np.float32)
+        drawn, single = resampled(count, seed, resamples), values.astype(np.float32)
         rows = max(1, _VALUES // count)
         for start in range(0, resamples, rows):
             means[start : start + rows] = drawn[start : start + rows].astype(np.float32) @ single
@@ -162,14 +179,44 @@ def bootstrap_statistics(
         without = statistic((total - values) / (count - 1))
         gaps = without.mean(axis=0) - without
         acceleration = (gaps**3).sum(axis=0) / (6 * (gaps**2).sum(axis=0) ** 1.5)
-    return np.array(
-        [
-            number + np.array(_bca(deviations[:, q], acceleration[q]))
-            if np.isfinite(number)
-            else (np.nan, np.nan)
-            for q, number in enumerate(point)
-        ]
-    ).reshape(-1, 2)
+    return Bootstrap(point, deviations, acceleration)
+
+
+def resampled_medians(
+    values: NDArray[np.float64], seed: int, resamples: int = RESAMPLES
+) -> tuple[float, NDArray[np.float64]]:
+    """A median, and those of resamples of the examples.
+
+    Args:
+        values: (E,), NaN where an example does not count. Values may be infinite, and so is a
+            median half way between a finite and an infinite one.
+        seed: of the draws; those of `resampled_statistics` with the same number of examples.
+        resamples: how many times the examples are drawn.
+
+    Returns:
+        the median, and float64 (resamples,); NaN where no example counts.
+    """
+    order = np.argsort(values)[: int((~np.isnan(values)).sum())]  # NaN is sorted last
+    ordered = np.append(values[order], np.nan)
+    drawn = resampled(len(values), seed, resamples)
+    # A resample's median has a rank within n/2 ± √n/2 (a standard deviation): 16 of them are all.
+    near = int(8 * len(order) ** 0.5) + 8
+    low, high = max(0, len(order) // 2 - near), len(order) // 2 + near
+    medians = np.empty(resamples)
+    rows = max(1, _VALUES // len(values))
+    for start in range(0, resamples, rows):
+        block = drawn[start : start + rows]
+        before, beyond = (block[:, part].sum(axis=1) for part in (order[:low], order[high:]))
+        reached = before[:, None] + block[:, order[low:high]].cumsum(axis=1, dtype=np.int64)
+        total = (reached[:, -1] if len(order) else before) + beyond
+        # The two in the middle are the same where the number drawn is odd.
+        lower, upper = (
+            low + (reached <= place[:, None]).sum(axis=1)
+            for place in ((total - 1) // 2, total // 2)
+        )
+        medians[start : start + rows] = (ordered[lower] + ordered[upper]) / 2
+    middle = [(len(order) - 1) // 2, len(order) // 2] if len(order) else [0, 0]
+    return float(ordered[middle].mean()), medians
 
 
 def bootstrap_mean(
@@ -181,7 +228,7 @@ def bootstrap_mean(
 
 
 @lru_cache(maxsize=1)  # the models of a record are resampled alike
-def _resampled(count: int, seed: int, resamples: int) -> NDArray[np.uint8]:
+def resampled(count: int, seed: int, resamples: int) -> NDArray[np.uint8]:
     """How often each example was drawn in each resample: (resamples, count)."""
     generator = np.random.Generator(np.random.Philox([seed % 2**64, _STREAM]))
     drawn = np.empty((resamples, count), np.uint8)  # more than 255 draws of one of 256 examples

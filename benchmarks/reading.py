@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -17,6 +18,14 @@ from benchmarks.planning import FORMAT, FORMAT_VERSION
 _TIMINGS = "timing"
 _MOMENTARY = {"created"}  # attributes that two runs of the same configuration do not share
 _MOST_EXPANDED = 2000  # gzip shrinks at most 1032 times; more was never written by us
+
+
+class ImagePlace(NamedTuple):
+    """Where kept images are: a record's file, and the model and attack in it."""
+
+    path: Path
+    model: int
+    attack: int
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,8 @@ class Record:
         failures: ``{"model", "attack", "start", "stop", "reason"}`` of each failed cell, and
             ``"corruption"`` and ``"severity"`` likewise.
         kept: int64 (k,), the rows whose images are kept.
+        places: of a joined record, where the images of a model under an attack are kept; None
+            where they are all in the file at ``path``.
     """
 
     path: Path
@@ -64,16 +75,29 @@ class Record:
     cautions: tuple[Mapping[str, object], ...]
     failures: tuple[Mapping[str, object], ...]
     kept: NDArray[np.int64]
+    places: Mapping[tuple[int, int], ImagePlace] | None = None
 
     def images(self, model: int, attack: int) -> KeptImages:
-        """The images kept of one model under one attack, maybe none."""
-        if not len(self.kept):
+        """The images kept of one model under one attack, maybe none.
+
+        Raises:
+            OSError: if the file that they are in is gone.
+        """
+        place = self.image_place(model, attack)
+        if place is None:
             nothing = np.empty((0, 0, 0, 0), np.float32)
-            return KeptImages(self.kept, nothing, nothing)
-        with h5py.File(self.path, "r") as file:
-            result = file["images/result"][model, attack]
+            return KeptImages(np.empty(0, np.int64), nothing, nothing)
+        with h5py.File(place.path, "r") as file:
+            result = file["images/result"][place.model, place.attack]
             there = np.isfinite(result).all(axis=(1, 2, 3))
-            return KeptImages(self.kept[there], file["images/original"][there], result[there])
+            rows = file["images/kept"][()][there]
+            return KeptImages(rows, file["images/original"][there], result[there])
+
+    def image_place(self, model: int, attack: int) -> ImagePlace | None:
+        """The file that the kept images of one model under one attack are in, if any are kept."""
+        if self.places is not None:
+            return self.places.get((model, attack))
+        return ImagePlace(self.path, model, attack) if len(self.kept) else None
 
 
 def read_record(path: Path) -> Record:
@@ -100,6 +124,57 @@ def read_record(path: Path) -> Record:
     except (OSError, KeyError, TypeError, RuntimeError, AttributeError, MemoryError) as error:
         reason = " ".join(str(error).split())[:160]
         raise ValueError(f"{path} is not a whole record: {reason}") from error
+
+
+def checkpoints(record: Record) -> dict[str, str]:
+    """The digest of each model, by its name.
+
+    Raises:
+        ValueError: if the configuration is not of these models.
+    """
+    described = record.config.get("models")
+    listed = described if isinstance(described, list) else []
+    found = {each["name"]: each["digest"] for each in listed}
+    if tuple(found) != record.models:
+        raise ValueError(f"{record.path} is damaged: its configuration describes other models")
+    return found
+
+
+class Stored(NamedTuple):
+    """A dataset of a file: its path in it, the names of its axes, its shape and dtype."""
+
+    path: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: str
+
+
+def stored(path: Path) -> list[Stored]:
+    """What datasets a record's file holds, in the order of their paths."""
+    found: list[Stored] = []
+    with h5py.File(path, "r") as file:
+        for name in sorted(_names(file)):
+            item = file[name]
+            if isinstance(item, h5py.Dataset):
+                own = (name.rpartition("/")[2],) if item.is_scale else ()
+                dims = own or tuple(dim.label for dim in item.dims)
+                dtype = "text" if item.dtype.kind == "O" else str(item.dtype)
+                found.append(Stored(name, dims, item.shape, dtype))
+    return found
+
+
+def read_blocks(path: Path) -> int:
+    """Read every block of every dataset, against its checksum; how many datasets there are.
+
+    Raises:
+        OSError: if one is damaged.
+    """
+    with h5py.File(path, "r") as file:
+        datasets = [file[name] for name in _names(file) if isinstance(file[name], h5py.Dataset)]
+        for dataset in datasets:
+            for block in dataset.iter_chunks() if dataset.chunks else [...]:
+                dataset[block]
+    return len(datasets)
 
 
 def same_data(first: Path, second: Path) -> list[str]:

@@ -7,10 +7,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from benchmarks.cell_files import CellStore
 from benchmarks.cells import CellResult, without_clean
 from benchmarks.computing import Computed, Engine, Unit, local
 from benchmarks.planning import Cell, Plan
-from benchmarks.record import CellStore
 
 
 @dataclass(frozen=True)

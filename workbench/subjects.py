@@ -23,7 +23,39 @@ from workbench.options import parse_numbers
 Options = Mapping[str, Any]
 """The parsed command line: every option by its parameter's name (`typer.Context.params`)."""
 
+MODEL_SETTINGS: Mapping[str, tuple[type, ...]] = {
+    "arch": (str,),
+    "mean": (str, list),
+    "std": (str, list),
+    "input_size": (int,),
+    "channels": (int,),
+    "num_classes": (int,),
+    "class_names": (str, list),
+    "cifar_stem": (bool,),
+    "bgr": (bool,),
+    "scale255": (bool,),
+    "probabilities": (bool,),
+}
+"""The options that say what a checkpoint is, and what each may be in a file."""
+
 COUNTING_BATCH = 500  # images that are read at once to count right predictions
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A model that was asked for.
+
+    Attributes:
+        checkpoint: a file with weights, or an architecture's name.
+        name: what tables call it.
+        options: what was said of it.
+        loaded: the model, where it is no checkpoint.
+    """
+
+    checkpoint: str
+    name: str
+    options: ModelOptions
+    loaded: LoadedModel | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +73,16 @@ class Subjects:
     models: tuple[LoadedModel, ...]
     reload: tuple[Mapping[str, Any], ...]
     source: Mapping[str, Any]
+
+    def recorded(self, corrupted: Path | None = None) -> dict[str, Any]:
+        """Where the data are, for the record: paths as they hold from any folder.
+
+        ``corrupted`` is the set that corrupted images are read from.
+        """
+        data = Path(str(self.source["data"])).expanduser()
+        place = str(data.absolute()) if data.exists() else self.source["data"]
+        stored = None if corrupted is None else str(corrupted.absolute())
+        return {**self.source, "data": place, "corrupted": stored}
 
 
 def model_options(options: Options) -> ModelOptions:
@@ -80,21 +122,41 @@ def read_data(options: Options) -> Dataset:
     )
 
 
-def load_subjects(options: Options, console: Console) -> Subjects:
-    """Load the data and every checkpoint, and number the labels as the models do.
+def wanted_models(options: Options) -> list[Wanted]:
+    """The checkpoints of the command line, with names that differ.
+
+    Raises:
+        UsageError: one is given twice, or what is said of them cannot be read.
+    """
+    checkpoints = options["checkpoints"]
+    asked = model_options(options)
+    names = unique_names(checkpoints)
+    return [Wanted(each, name, asked) for each, name in zip(checkpoints, names, strict=True)]
+
+
+def load_subjects(
+    options: Options, console: Console, wanted: Sequence[Wanted] | None = None
+) -> Subjects:
+    """Load the data and every model, and number the labels as the models do.
+
+    Args:
+        options: the parsed command line.
+        console: where output goes.
+        wanted: the models; else those of the command line.
 
     Raises:
         UsageError: something cannot be loaded, or models and data do not fit together.
         OSError: a file cannot be read.
     """
     dataset = read_data(options)
-    asked = model_options(options)
+    wanted = wanted_models(options) if wanted is None else wanted
     fitted: Dataset | None = None
     models: list[LoadedModel] = []
     reload: list[Mapping[str, Any]] = []
-    names = unique_names(options["checkpoints"])
-    for checkpoint, name in zip(options["checkpoints"], names, strict=True):
-        loaded = replace(load_model(checkpoint, asked, data=dataset.facts), name=name)
+    for each in wanted:
+        name, facts = each.name, dataset.facts
+        loaded = each.loaded or load_model(each.checkpoint, each.options, data=facts)
+        loaded = replace(loaded, name=name)
         if not models and loaded.model.input_size is not None:
             dataset = dataset.at_size(loaded.model.input_size[0])
         mine = fit(dataset, loaded.model.classes, loaded.model.class_names, options["classes"])
@@ -103,14 +165,14 @@ def load_subjects(options: Options, console: Console) -> Subjects:
             loaded = select_columns(loaded, mine.columns, mine.dataset.class_names)
         if fitted is not None and not _same(fitted, mine.dataset, whole=dataset):
             raise UsageError(
-                f"{name} numbers the classes of {dataset.name} otherwise than {names[0]}; "
-                "attack them one by one."
+                f"{name} numbers the classes of {dataset.name} otherwise than "
+                f"{wanted[0].name}; measure them one by one."
             )
         fitted = fitted or mine.dataset
         for notice in notices:
             console.note(f"{name}: {notice}")
         models.append(loaded)
-        reload.append(_reload(checkpoint, asked, dataset.facts, mine.columns))
+        reload.append(_reload(each.checkpoint, each.options, facts, mine.columns))
     if fitted is None:
         raise UsageError("There is no checkpoint to work on.")
     for notice in dataset.notices:
@@ -155,7 +217,19 @@ def count_right(model: nn.Module, dataset: Dataset, device: str, batch_size: int
 def load_described(
     description: Mapping[str, object], *, trust: bool, look_in: Path | None = None
 ) -> LoadedModel:
-    """Load a model again from what a record says of it.
+    """Load a model again from what a record says of it, with the outputs that were measured.
+
+    Raises:
+        UsageError: see `reload_model`.
+    """
+    loaded, columns = reload_model(description, trust=trust, look_in=look_in)
+    return loaded if columns is None else select_columns(loaded, columns)
+
+
+def reload_model(
+    description: Mapping[str, object], *, trust: bool, look_in: Path | None = None
+) -> tuple[LoadedModel, tuple[int, ...] | None]:
+    """A model with all its outputs, and which of them were measured (None for all).
 
     A record may come from anyone, so nothing that it names is run unless ``trust`` is given.
 
@@ -172,12 +246,12 @@ def load_described(
         facts = DataFacts(**dict(reload["data"]))
     except (TypeError, ValueError):
         raise UsageError("the record's description of this model is damaged") from None
-    checkpoint = _located(str(reload["checkpoint"]), look_in)
+    checkpoint = located(str(reload["checkpoint"]), look_in)
     if not trust and (factory_in(options.arch or "") or is_factory(checkpoint)):
         raise UsageError("loading it would run code that the record names; add --trust to do so")
     loaded = load_model(checkpoint, replace(options, trust=trust), data=facts)
     columns = reload.get("columns")
-    return select_columns(loaded, tuple(columns)) if columns is not None else loaded
+    return loaded, None if columns is None else tuple(columns)
 
 
 def unique_names(checkpoints: Sequence[str]) -> list[str]:
@@ -238,11 +312,11 @@ def _reload(
     }
 
 
-def _located(checkpoint: str, look_in: Path | None) -> str:
-    """Where the checkpoint is now: where it was, or under its name in ``look_in``."""
-    if look_in is not None and (look_in / Path(checkpoint).name).exists():
-        return str(look_in / Path(checkpoint).name)
-    return checkpoint
+def located(place: str, look_in: Path | None) -> str:
+    """Where a checkpoint or a data set is now: where it was, or under its name in ``look_in``."""
+    if look_in is not None and (look_in / Path(place).name).exists():
+        return str(look_in / Path(place).name)
+    return place
 
 
 def _list(value: object) -> object:
