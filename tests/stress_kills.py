@@ -1,7 +1,9 @@
 """Kill a small run at random moments, again and again: ``python stress_kills.py [KILLS] [SEED]``.
 
-After each kill, the cells that were reported as stored must be read back unchanged. Runs are
-killed and resumed until they finish; each finished record must equal an uninterrupted one.
+After each kill, the cells that were reported as stored must be read back unchanged. After every
+other one the newest file is cut short, as if the power had gone with its last pages unwritten: its
+cell, and no other, must be gone. Runs of attacks and corruptions are killed and resumed until they
+finish; each finished record must equal an uninterrupted one.
 """
 
 import itertools
@@ -13,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,47 +36,96 @@ class Tally:
     """What was done so far."""
 
     kills: int = 0
+    cuts: int = 0
     finished: int = 0
 
 
-def reference(folder: Path) -> tuple[Path, float]:
-    """The record of a run that nobody disturbs, and its seconds from the first cell to the end."""
-    process = start(folder)
-    assert process.stdout is not None
-    process.stdout.readline()
-    began = time.perf_counter()
-    process.communicate()
-    return folder / "record.h5", time.perf_counter() - began
-
-
-def start(folder: Path) -> "subprocess.Popen[str]":
-    """Start, or resume, a run in another process."""
-    return subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(folder)],
+@contextmanager
+def server() -> Iterator["subprocess.Popen[str]"]:
+    """The process that starts runs."""
+    process = subprocess.Popen(
+        [sys.executable, str(SCRIPT)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
         env=ENVIRONMENT,
     )
+    try:
+        yield process
+    finally:
+        process.communicate()
 
 
-def kill_once(folder: Path, delay: float) -> tuple[set[str], bool]:
+class Run:
+    """A run that was started, or resumed, in a process of its own."""
+
+    def __init__(self, process: "subprocess.Popen[str]", folder: Path) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(f"{folder}\n")
+        process.stdin.flush()
+        self.said = process.stdout
+        self.number = int(self.said.readline())
+        self.first = self.said.readline().rstrip("\n")
+
+    def end(self) -> list[str]:
+        """All that it said, once it has ended; the last line is ``ended STATUS``."""
+        lines = [self.first]
+        while not lines[-1].startswith("ended"):
+            lines.append(self.said.readline().rstrip("\n"))
+        return lines
+
+
+def reference(process: "subprocess.Popen[str]", folder: Path) -> tuple[Path, float]:
+    """The record of a run that nobody disturbs, and its seconds from the first cell to the end."""
+    run = Run(process, folder)
+    began = time.perf_counter()
+    run.end()
+    return folder / "record.h5", time.perf_counter() - began
+
+
+def kill_once(
+    process: "subprocess.Popen[str]", folder: Path, delay: float
+) -> tuple[set[str], bool]:
     """Run for ``delay`` seconds after the first cell is dealt with, then SIGKILL.
 
     Returns the digests of the cells that were reported as stored, and whether it had finished.
     """
-    process = start(folder)
-    assert process.stdout is not None
-    first = process.stdout.readline()
+    run = Run(process, folder)
     time.sleep(delay)
-    process.send_signal(signal.SIGKILL)
-    lines = [first, *process.stdout.read().splitlines()]
-    process.wait()
+    with suppress(ProcessLookupError):  # it has ended
+        os.kill(run.number, signal.SIGKILL)
+    lines = run.end()
     stored = {line.split()[1] for line in lines if line.startswith(("done", "cached"))}
     return stored, "merged" in lines
 
 
-def survives(folder: Path, whole: Path, delays: Iterator[float], tally: Tally, limit: int) -> None:
+def readable(folder: Path) -> set[str]:
+    """The digests of the cells that the store gives back."""
+    store = CellStore(folder / "cells")
+    return {cell.digest for cell in planned().cells if store.read(cell) is not None}
+
+
+def cut_newest(cells: Path, choose: random.Random) -> str | None:
+    """Cut the newest cell, or its images, at a random length; returns the cell's digest."""
+    files = [path for path in cells.glob("*.h5") if path.stat().st_size]
+    if not files:
+        return None
+    newest = max(files, key=lambda path: path.stat().st_mtime_ns)
+    os.truncate(newest, choose.randrange(newest.stat().st_size))
+    return newest.name.partition(".")[0]
+
+
+def survives(
+    process: "subprocess.Popen[str]",
+    folder: Path,
+    whole: Path,
+    delays: Iterator[float],
+    tally: Tally,
+    limit: int,
+    choose: random.Random,
+) -> None:
     """Kill and resume one run until it finishes, or ``limit`` kills are reached.
 
     Raises:
@@ -81,17 +133,20 @@ def survives(folder: Path, whole: Path, delays: Iterator[float], tally: Tally, l
     """
     done = False
     while not done and tally.kills < limit:
-        stored, done = kill_once(folder, next(delays))
+        stored, done = kill_once(process, folder, next(delays))
         tally.kills += not done
-        store = CellStore(folder / "cells")
-        there = {cell.digest for cell in planned().cells if store.read(cell) is not None}
-        if stored - there:
-            raise RuntimeError(f"{len(stored - there)} stored cells are lost in {folder}")
+        expected = stored
+        if not done and tally.kills % 2:
+            cut = cut_newest(folder / "cells", choose)
+            tally.cuts += cut is not None
+            expected = stored - {cut}
+            if cut in readable(folder):
+                raise RuntimeError(f"a cell that was cut short is read in {folder}")
+        if lost := expected - readable(folder):
+            raise RuntimeError(f"{len(lost)} stored cells are lost in {folder}")
         if (folder / "record.h5").exists():
             read_record(folder / "record.h5")
-    process = start(folder)
-    process.communicate()
-    if process.returncode:
+    if Run(process, folder).end()[-1] != "ended 0":
         raise RuntimeError(f"the resumed run in {folder} failed")
     differences = same_data(folder / "record.h5", whole)
     if differences:
@@ -104,12 +159,17 @@ def survives(folder: Path, whole: Path, delays: Iterator[float], tally: Tally, l
 def main(kills: int = 50, seed: int = 0) -> Tally:
     """Kill ``kills`` times in all."""
     choose, tally = random.Random(seed), Tally()
-    with tempfile.TemporaryDirectory() as folder:
-        whole, seconds = reference(Path(folder, "whole"))
-        delays = (choose.uniform(0, 0.7 * seconds) for _ in itertools.count())
+    with tempfile.TemporaryDirectory() as folder, server() as process:
+        whole, seconds = reference(process, Path(folder, "whole"))
+        delays = (choose.uniform(0, 0.9 * seconds) for _ in itertools.count())
         while tally.kills < kills:
-            survives(Path(folder, str(tally.finished)), whole, delays, tally, kills)
-            sys.stdout.write(f"{tally.kills} kills, {tally.finished} records equal\n")
+            survives(
+                process, Path(folder, str(tally.finished)), whole, delays, tally, kills, choose
+            )
+            sys.stdout.write(
+                f"{tally.kills} kills, {tally.cuts} files cut short, "
+                f"{tally.finished} records equal\n"
+            )
             sys.stdout.flush()
     return tally
 

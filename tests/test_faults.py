@@ -2,6 +2,7 @@
 
 import errno
 import os
+import random
 import re
 import signal
 import subprocess
@@ -189,8 +190,12 @@ def test_the_previous_record_stays_until_the_new_one_is_whole(tmp_path, monkeypa
 
 @pytest.mark.slow
 def test_runs_killed_at_random_moments_end_with_the_same_record(tmp_path):
-    whole, seconds = stress_kills.reference(tmp_path / "whole")
-    tally, delays = stress_kills.Tally(), iter([seconds * share for share in (0.1, 0.5, 0.3)])
-    stress_kills.survives(tmp_path / "killed", whole, delays, tally, limit=3)
+    tally, choose = stress_kills.Tally(), random.Random(1)
+    with stress_kills.server() as process:
+        whole, seconds = stress_kills.reference(process, tmp_path / "whole")
+        delays = iter([seconds * share for share in (0.1, 0.3, 0.2)])
+        killed = tmp_path / "killed"
+        stress_kills.survives(process, killed, whole, delays, tally, limit=3, choose=choose)
     assert tally.kills >= 1
+    assert tally.cuts >= 1
     assert tally.finished == 1

@@ -26,6 +26,7 @@ from workbench.comparing import shown_measures
 from workbench.comparison_tables import comparison_tables, legend
 from workbench.console import Console
 from workbench.corruption_tables import corruption_notes, corruption_tables
+from workbench.engines import make_engine
 from workbench.errors import UsageError
 from workbench.estimating import estimate
 from workbench.pictures import draw_pictures
@@ -72,6 +73,7 @@ def benchmark_checkpoints(options: Options, arguments: Sequence[str], console: C
         OSError: something cannot be read or written.
         Interrupted: Ctrl-C; the message says how to resume.
     """
+    engine = make_engine(options)
     add_plugins(["attacks", "corruptions", "defenses"], console)
     if options["dry_run"]:
         _say_plan(_asked(options, options["output"] or Path()), options, console)
@@ -108,7 +110,7 @@ def benchmark_checkpoints(options: Options, arguments: Sequence[str], console: C
         arguments=arguments,
         besides=(MODELS,),
     ) as directory:
-        run_cells(todo, directory, console)
+        run_cells(todo, directory, console, engine=engine)
         whole = _show(todo, options, subjects, directory, console)
     return whole and len(wanted) == len(asked.models)
 

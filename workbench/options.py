@@ -23,6 +23,13 @@ class Precision(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+class EngineName(StrEnum):
+    """Where cells are computed."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 def parse_eps(text: str) -> float:
     """A budget written as a fraction or a number of the 0–1 scale.
 
@@ -357,6 +364,42 @@ ShardSize = Annotated[
         min=1,
         rich_help_panel=RUN,
         help="Images per cell; a kill costs at most one cell. Else chosen by image size.",
+    ),
+]
+Engine = Annotated[
+    EngineName,
+    typer.Option(
+        "--engine",
+        rich_help_panel=RUN,
+        help="Compute cells in this process, or several at once on Ray: on this machine, or on a "
+        "cluster with --ray-address.",
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address",
+        metavar="auto|HOST:PORT",
+        rich_help_panel=RUN,
+        help="A running Ray cluster; else one is started on this machine.",
+    ),
+]
+CpusPerTask = Annotated[
+    float | None,
+    typer.Option(
+        "--cpus-per-task",
+        metavar="NUMBER",
+        rich_help_panel=RUN,
+        help="Cores that Ray keeps for a cell; else as many as --threads.",
+    ),
+]
+GpusPerTask = Annotated[
+    float | None,
+    typer.Option(
+        "--gpus-per-task",
+        metavar="NUMBER",
+        rich_help_panel=RUN,
+        help="GPUs, or the share of one, that Ray keeps for a cell; else 1 with --device cuda.",
     ),
 ]
 Force = Annotated[

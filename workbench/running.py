@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import Cell, CellStore, ModelEntry, Plan, Record, merge, run
+from benchmarks.computing import Engine, local
 from workbench.console import Console
 from workbench.datasets import Dataset
 from workbench.errors import Interrupted, UsageError, explain
@@ -88,8 +89,16 @@ def refuse_guessing(
     console.warn(f"{found}; going on with it.")
 
 
-def run_cells(todo: Plan, directory: RunDirectory, console: Console) -> None:
+def run_cells(
+    todo: Plan, directory: RunDirectory, console: Console, *, engine: Engine = local
+) -> None:
     """Do every cell that is not finished, and merge the record.
+
+    Args:
+        todo: the plan.
+        directory: where cells and record are.
+        console: where output goes.
+        engine: what computes the cells.
 
     Raises:
         Interrupted: Ctrl-C; the message says how to resume.
@@ -101,7 +110,7 @@ def run_cells(todo: Plan, directory: RunDirectory, console: Console) -> None:
         names = [_name(todo, cell) for cell in sorted(todo.cells, key=_turn)]
         work = sum(_work(cell) for cell in todo.cells)
         with console.progress(work, unit="images", description=names[0]) as progress:
-            for outcome in run(todo, store):
+            for outcome in run(todo, store, engine=engine):
                 finished = outcome.position
                 count = _work(outcome.cell)
                 if outcome.status == "cached":

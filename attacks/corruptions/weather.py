@@ -130,36 +130,44 @@ def frost_with(textures: Sequence[Tensor]) -> Corruption:
     return _frost_of(lambda: textures, enlarge=False)
 
 
-def _frost_of(textures: Callable[[], Sequence[Tensor]], *, enlarge: bool) -> Corruption:
-    @lru_cache(maxsize=16)
-    def sheets(scale: float, shape: Shape, device: torch.device) -> _Sheets:
-        channels, height, width = shape
-        pictures = []
-        for number, texture in enumerate(textures(), 1):
-            picture = texture if channels == 3 else luminance(texture)
-            grown = scaled(picture, scale)
-            if grown.shape[1] <= height or grown.shape[2] <= width:
-                if not enlarge:
-                    raise ValueError(
-                        f"Frost texture {number} is {grown.shape[2]}x{grown.shape[1]} at its scale "
-                        f"of {scale:g}; it must be larger than the images, {width}x{height}"
-                    )
-                # A quarter more than the image leaves crops to choose from.
-                ratio = max(height / picture.shape[1], width / picture.shape[2])
-                grown = scaled(picture, 1.25 * ratio)
-            pictures.append(grown)
-        heights = torch.tensor([picture.shape[1] for picture in pictures])
-        widths = torch.tensor([picture.shape[2] for picture in pictures])
-        pixels = torch.zeros(
-            len(pictures), channels, int(heights.max()), int(widths.max()), dtype=torch.uint8
-        )
-        for sheet, picture in zip(pixels, pictures, strict=True):
-            sheet[:, : picture.shape[1], : picture.shape[2]] = picture
-        return _Sheets(pixels.to(device), heights.to(device), widths.to(device))
+@lru_cache(maxsize=16)
+def _sheets(
+    textures: Callable[[], Sequence[Tensor]],
+    enlarge: bool,
+    scale: float,
+    shape: Shape,
+    device: torch.device,
+) -> _Sheets:
+    channels, height, width = shape
+    pictures = []
+    for number, texture in enumerate(textures(), 1):
+        picture = texture if channels == 3 else luminance(texture)
+        grown = scaled(picture, scale)
+        if grown.shape[1] <= height or grown.shape[2] <= width:
+            if not enlarge:
+                raise ValueError(
+                    f"Frost texture {number} is {grown.shape[2]}x{grown.shape[1]} at its scale "
+                    f"of {scale:g}; it must be larger than the images, {width}x{height}"
+                )
+            # A quarter more than the image leaves crops to choose from.
+            ratio = max(height / picture.shape[1], width / picture.shape[2])
+            grown = scaled(picture, 1.25 * ratio)
+        pictures.append(grown)
+    heights = torch.tensor([picture.shape[1] for picture in pictures])
+    widths = torch.tensor([picture.shape[2] for picture in pictures])
+    pixels = torch.zeros(
+        len(pictures), channels, int(heights.max()), int(widths.max()), dtype=torch.uint8
+    )
+    for sheet, picture in zip(pixels, pictures, strict=True):
+        sheet[:, : picture.shape[1], : picture.shape[2]] = picture
+    return _Sheets(pixels.to(device), heights.to(device), widths.to(device))
 
+
+def _frost_of(textures: Callable[[], Sequence[Tensor]], *, enlarge: bool) -> Corruption:
     def apply(pixels: Tensor, strength: Frost, draws: FrostDraws, dtype: torch.dtype) -> Tensor:
         _, channels, height, width = pixels.shape
-        pieces = sheets(strength.scale, (channels, height, width), pixels.device)
+        shape = channels, height, width
+        pieces = _sheets(textures, enlarge, strength.scale, shape, pixels.device)
         frost = _crops(pieces, draws, height, width).to(dtype).mul_(strength.frost)
         return eight_bits(pixels.to(dtype).mul_(strength.image).add_(frost))
 

@@ -43,12 +43,13 @@ class Clock:
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.processor = 0.0  # of them, those in which the processor worked for this process
         self.depth = 0
 
     def times(self, function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
         def timed(*args: object, **settings: object) -> object:
-            begin = time.perf_counter()
+            begin, processor = time.perf_counter(), time.process_time()
             self.depth += 1
             try:
                 return function(*args, **settings)
@@ -56,6 +57,7 @@ class Clock:
                 self.depth -= 1
                 if self.depth == 0:
                     self.seconds += time.perf_counter() - begin
+                    self.processor += time.process_time() - processor
 
         return timed
 
