@@ -1,11 +1,12 @@
 """Measuring: models × attacks and corruptions, with records and numbers one can defend.
 
 `plan` lays out the cells, `run` computes and stores them one by one, `merge` puts them into a
-record, `read_record`, `results`, `worst_case` and `corruption_results` give its numbers, `verify`
-checks its claims.
+record, `read_record`, `results`, `worst_case` and `corruption_results` give its numbers, `compare`
+tests its models against each other, `verify` checks its claims.
 """
 
 from benchmarks.cells import CellResult, KeptImages
+from benchmarks.comparison import compare
 from benchmarks.planning import Cell, Plan, plan
 from benchmarks.reading import Record, read_record, same_data
 from benchmarks.record import CellStore, merge
@@ -36,6 +37,7 @@ __all__ = [
     "Plan",
     "Record",
     "Shard",
+    "compare",
     "corruption_results",
     "merge",
     "plan",

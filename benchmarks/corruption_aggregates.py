@@ -100,7 +100,7 @@ def corruption_aggregates(
         numbers[name] = np.asarray(wrong / np.where(images, images, np.nan))
         numbers[f"{name}_interval"] = wilson(wrong, images)
         numbers[f"{name}_images"] = np.asarray(images)
-    return numbers | _over_cells(_Statistics(axes, baseline), verdicts, baseline, seed)
+    return numbers | _over_cells(CorruptionStatistics(axes, baseline), verdicts, baseline, seed)
 
 
 def corruption_dims(name: str) -> tuple[str, ...]:
@@ -109,14 +109,14 @@ def corruption_dims(name: str) -> tuple[str, ...]:
 
 
 def _over_cells(
-    statistics: "_Statistics",
+    statistics: "CorruptionStatistics",
     verdicts: Verdicts,
     baseline: Baseline | Verdicts | None,
     seed: int,
 ) -> Numbers:
-    parts = [_errors(verdicts)]
+    parts = [errors_by_image(verdicts)]
     if isinstance(baseline, Verdicts):
-        parts.append(_errors(baseline))
+        parts.append(errors_by_image(baseline))
     errors = np.concatenate([part for part, _ in parts])
     finished = np.concatenate([known for _, known in parts])
     counted = [finished[columns].all(axis=0) for columns in statistics.needed()]
@@ -137,7 +137,7 @@ def _over_cells(
     return statistics.named(values, intervals, images)
 
 
-def _errors(verdicts: Verdicts) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def errors_by_image(verdicts: Verdicts) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """At how many severities of each corruption an image is wrong and, last, whether when clean.
 
     Returns:
@@ -152,11 +152,11 @@ def _errors(verdicts: Verdicts) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     )
 
 
-class _Statistics:
-    """The numbers over several cells, one after the other, as a function of means of `_errors`.
+class CorruptionStatistics:
+    """The numbers over several cells, one after the other, as a function of means over images.
 
-    The means are those of the model's K corruptions and its clean pass and, where the baseline was
-    measured, of its as well: (..., K + 1) or (..., 2 K + 2).
+    The means are those of `errors_by_image`, of the model's K corruptions and its clean pass and,
+    where the baseline was measured, of its as well: (..., K + 1) or (..., 2 K + 2).
     """
 
     def __init__(self, axes: CorruptionAxes, baseline: Baseline | Verdicts | None) -> None:

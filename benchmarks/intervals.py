@@ -1,13 +1,15 @@
 """95 % intervals: Wilson's for rates, the bootstrap's for means."""
 
-import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from benchmarks.student import student95
 
 Z95 = NormalDist().inv_cdf(0.975)
 RESAMPLES = 1000
@@ -52,30 +54,35 @@ def student_mean(values: ArrayLike) -> NDArray[np.float64]:
     count = len(numbers)
     if count < 2:
         raise ValueError(f"an interval of the mean needs two values, not {count}")
-    half = _student95(count - 1) * numbers.std(ddof=1) / np.sqrt(count)
+    half = student95(count - 1) * numbers.std(ddof=1) / np.sqrt(count)
     return np.array([numbers.mean() - half, numbers.mean() + half])
 
 
-def _student95(freedom: int) -> float:
-    """The t that Student's distribution stays within, to both sides, with probability 0.95.
+@dataclass(frozen=True)
+class Bootstrap:
+    """Numbers over examples, and what they are over resamples of the examples.
 
-    Source: Abramowitz & Stegun 1964, 26.7.3 and 26.7.4: with tan(angle) = t / sqrt(freedom), the
-    probability is a finite sum. It is solved for the angle by bisection.
+    Attributes:
+        point: (Q,), the numbers themselves.
+        deviations: (B, Q), by how much they differ in each resample; none where there are fewer
+            than two examples.
+        acceleration: (Q,), of BCa, by the jackknife.
     """
 
-    def inside(angle: float) -> float:
-        term, total = (math.cos(angle) if freedom % 2 else 1.0), 0.0
-        for k in range(2 + freedom % 2, freedom + 1, 2):
-            total += term
-            term *= math.cos(angle) ** 2 * (k - 1) / k
-        share = math.sin(angle) * total
-        return 2 / math.pi * (angle + share) if freedom % 2 else share
+    point: NDArray[np.float64]
+    deviations: NDArray[np.float64]
+    acceleration: NDArray[np.float64]
 
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if inside(middle) < 0.95 else (low, middle)
-    return math.sqrt(freedom) * math.tan(low)
+    def intervals(self) -> NDArray[np.float64]:
+        """The 95 % BCa intervals, (Q, 2); NaN where the number is none."""
+        return np.array(
+            [
+                number + np.array(_bca(self.deviations[:, q], self.acceleration[q]))
+                if np.isfinite(number) and len(self.deviations)
+                else (np.nan, np.nan)
+                for q, number in enumerate(self.point)
+            ]
+        ).reshape(-1, 2)
 
 
 def bootstrap_means(
@@ -147,12 +154,22 @@ def bootstrap_statistics(
         float64 (Q, 2): low and high; NaN where there are fewer than two examples or the number is
         none. Resamples in which it is none are left out.
     """
+    return resampled_statistics(values, statistic, seed, resamples).intervals()
+
+
+def resampled_statistics(
+    values: NDArray[Any],
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    seed: int,
+    resamples: int = RESAMPLES,
+) -> Bootstrap:
+    """The resamples behind `bootstrap_statistics`, for whoever wants more than intervals."""
     count = len(values)
     total = values.sum(axis=0, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         point = statistic(total / count)
         if count < 2:
-            return np.full((len(point), 2), np.nan)
+            return Bootstrap(point, np.empty((0, len(point))), np.full(len(point), np.nan))
         means = np.empty((resamples, values.shape[1]))
         drawn, single = _resampled(count, seed, resamples), values.astype(np.float32)
         rows = max(1, _VALUES // count)
@@ -162,14 +179,36 @@ def bootstrap_statistics(
         without = statistic((total - values) / (count - 1))
         gaps = without.mean(axis=0) - without
         acceleration = (gaps**3).sum(axis=0) / (6 * (gaps**2).sum(axis=0) ** 1.5)
-    return np.array(
-        [
-            number + np.array(_bca(deviations[:, q], acceleration[q]))
-            if np.isfinite(number)
-            else (np.nan, np.nan)
-            for q, number in enumerate(point)
-        ]
-    ).reshape(-1, 2)
+    return Bootstrap(point, deviations, acceleration)
+
+
+def resampled_medians(
+    values: NDArray[np.float64], seed: int, resamples: int = RESAMPLES
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Medians of several measures of the same examples, and those of resamples of the examples.
+
+    Args:
+        values: (K, E), infinite ones included; a median half way between a finite value and an
+            infinite one is infinite.
+        seed: of the draws; those of `resampled_statistics` with the same number of examples.
+        resamples: how many times the examples are drawn.
+
+    Returns:
+        float64 (K,) and (resamples, K).
+    """
+    count = values.shape[1]
+    order = np.argsort(values, axis=1)
+    ordered = np.take_along_axis(values, order, axis=1)
+    places = np.array([(count - 1) // 2, count // 2])  # equal where the count is odd
+    drawn = _resampled(count, seed, resamples)
+    medians = np.empty((resamples, len(values)))
+    rows = max(1, _VALUES // count)
+    for start in range(0, resamples, rows):
+        for k, mine in enumerate(order):
+            reached = drawn[start : start + rows, mine].cumsum(axis=1, dtype=np.int32)
+            middle = [(reached <= place).sum(axis=1) for place in places]
+            medians[start : start + rows, k] = ordered[k, np.array(middle)].mean(axis=0)
+    return ordered[:, places].mean(axis=1), medians
 
 
 def bootstrap_mean(
