@@ -116,7 +116,7 @@ def bootstrap_means(
     # float32 is enough for what is left after the mean is taken off, and twice as fast.
     spread, weights = deviation.astype(np.float32), counted[:, distinct].astype(np.float32)
     means = np.empty((resamples, values.shape[1]))
-    drawn = _resampled(len(values), seed, resamples)
+    drawn = resampled(len(values), seed, resamples)
     rows = max(1, _VALUES // max(1, len(values)))
     with np.errstate(divide="ignore", invalid="ignore"):
         for start in range(0, resamples, rows):
@@ -171,7 +171,7 @@ def resampled_statistics(
         if count < 2:
             return Bootstrap(point, np.empty((0, len(point))), np.full(len(point), np.nan))
         means = np.empty((resamples, values.shape[1]))
-        drawn, single = _resampled(count, seed, resamples), values.astype(np.float32)
+        drawn, single = resampled(count, seed, resamples), values.astype(np.float32)
         rows = max(1, _VALUES // count)
         for start in range(0, resamples, rows):
             means[start : start + rows] = drawn[start : start + rows].astype(np.float32) @ single
@@ -220,7 +220,7 @@ def bootstrap_mean(
 
 
 @lru_cache(maxsize=1)  # the models of a record are resampled alike
-def _resampled(count: int, seed: int, resamples: int) -> NDArray[np.uint8]:
+def resampled(count: int, seed: int, resamples: int) -> NDArray[np.uint8]:
     """How often each example was drawn in each resample: (resamples, count)."""
     generator = np.random.Generator(np.random.Philox([seed % 2**64, _STREAM]))
     drawn = np.empty((resamples, count), np.uint8)  # more than 255 draws of one of 256 examples
