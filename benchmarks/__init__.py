@@ -7,6 +7,7 @@ tests its models against each other, `verify` checks its claims.
 
 from benchmarks.cells import CellResult, KeptImages
 from benchmarks.comparison import compare
+from benchmarks.joining import join
 from benchmarks.planning import Cell, Plan, plan
 from benchmarks.reading import Record, read_record, same_data
 from benchmarks.record import CellStore, merge
@@ -39,6 +40,7 @@ __all__ = [
     "Shard",
     "compare",
     "corruption_results",
+    "join",
     "merge",
     "plan",
     "read_record",

@@ -256,10 +256,14 @@ def plan(
 
 def condition_names(conditions: Sequence[Condition]) -> tuple[str, ...]:
     """What tables call the conditions: with their seeds only where nothing else differs."""
-    names = [condition.name for condition in conditions]
+    return told_apart([each.name for each in conditions], [each.seed for each in conditions])
+
+
+def told_apart(names: Sequence[str], seeds: Sequence[int]) -> tuple[str, ...]:
+    """Names of conditions, each with its seed behind it where nothing else differs."""
     if len(set(names)) == len(names):
         return tuple(names)
-    return tuple(f"{condition.name} seed={condition.seed}" for condition in conditions)
+    return tuple(f"{name} seed={seed}" for name, seed in zip(names, seeds, strict=True))
 
 
 def _resolved_precision(precision: str, batch_size: int | None, device: str) -> str:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -17,6 +18,14 @@ from benchmarks.planning import FORMAT, FORMAT_VERSION
 _TIMINGS = "timing"
 _MOMENTARY = {"created"}  # attributes that two runs of the same configuration do not share
 _MOST_EXPANDED = 2000  # gzip shrinks at most 1032 times; more was never written by us
+
+
+class ImagePlace(NamedTuple):
+    """Where kept images are: a record's file, and the model and attack in it."""
+
+    path: Path
+    model: int
+    attack: int
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,8 @@ class Record:
         failures: ``{"model", "attack", "start", "stop", "reason"}`` of each failed cell, and
             ``"corruption"`` and ``"severity"`` likewise.
         kept: int64 (k,), the rows whose images are kept.
+        places: of a joined record, where the images of a model under an attack are kept; None
+            where they are all in the file at ``path``.
     """
 
     path: Path
@@ -64,16 +75,29 @@ class Record:
     cautions: tuple[Mapping[str, object], ...]
     failures: tuple[Mapping[str, object], ...]
     kept: NDArray[np.int64]
+    places: Mapping[tuple[int, int], ImagePlace] | None = None
 
     def images(self, model: int, attack: int) -> KeptImages:
-        """The images kept of one model under one attack, maybe none."""
-        if not len(self.kept):
+        """The images kept of one model under one attack, maybe none.
+
+        Raises:
+            OSError: if the file that they are in is gone.
+        """
+        place = self.image_place(model, attack)
+        if place is None:
             nothing = np.empty((0, 0, 0, 0), np.float32)
-            return KeptImages(self.kept, nothing, nothing)
-        with h5py.File(self.path, "r") as file:
-            result = file["images/result"][model, attack]
+            return KeptImages(np.empty(0, np.int64), nothing, nothing)
+        with h5py.File(place.path, "r") as file:
+            result = file["images/result"][place.model, place.attack]
             there = np.isfinite(result).all(axis=(1, 2, 3))
-            return KeptImages(self.kept[there], file["images/original"][there], result[there])
+            rows = file["images/kept"][()][there]
+            return KeptImages(rows, file["images/original"][there], result[there])
+
+    def image_place(self, model: int, attack: int) -> ImagePlace | None:
+        """The file that the kept images of one model under one attack are in, if any are kept."""
+        if self.places is not None:
+            return self.places.get((model, attack))
+        return ImagePlace(self.path, model, attack) if len(self.kept) else None
 
 
 def read_record(path: Path) -> Record:
