@@ -53,20 +53,24 @@ def change_chart(comparison: Comparison, rows: Sequence[Row]) -> Chart | None:
 def threshold_chart(comparison: Comparison, rows: Sequence[Row]) -> Chart | None:
     """Pixels over threshold, a panel for each attack and threshold (study S2)."""
     keys = dict.fromkeys(str(each["key"]).partition(":")[0] for each in comparison["measures"])
-    panels = []
+    panels: list[Bars] = []
+    none: list[Bars] = []
     for name in keys:
         measure, _, threshold = name.partition("@")
         if measure != "pixels_over_threshold":
             continue
         for each, attack in measures_of(comparison, name, rows):
             title = f"{short_spec(attack)}, over {100 * float(threshold):g} %"
-            panels.append(bars_of(each["key"], title, "number", rows))
+            panel = bars_of(each["key"], title, "number", rows)
+            (panels if any(bar.value for bar in panel.bars) else none).append(panel)
     if not panels:
         return None
     note = (
         "Mean number of pixels that changed by more than the threshold, in % of the range of one "
         "channel, over the images on which the attack succeeded."
     )
+    if none:
+        note += f" No pixel at all changed by more: {'; '.join(panel.title for panel in none)}."
     return Chart("pixels-over-threshold", "Pixels over threshold", note, tuple(panels))
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +66,7 @@ def severity_chart(record: Record, rows: Sequence[Row]) -> Chart | None:
         "severity-curves",
         "Error over severity",
         note,
-        tuple(_with_ceiling(panel, min(100.0, 1.05 * top)) for panel in panels),
+        tuple(replace(panel, ceiling=min(100.0, 1.05 * top)) for panel in panels),
         narrow=True,
     )
 
@@ -115,13 +116,13 @@ def heat_chart(record: Record, rows: Sequence[Row]) -> Chart | None:
         return None
     numbers, corruptions = record.aggregates, record.axes.corruptions
     errors = _folded(rows, numbers["mean_error"])
-    base, published = baseline_row(rows), record.config.get("baseline")
-    if base is not None:
+    base, own = baseline_row(rows), record.config.get("baseline")
+    if isinstance(own, dict) and np.isfinite(numbers["ce"]).any():  # what mCE is the mean of
+        values, against = _folded(rows, numbers["ce"]), str(own["name"])
+    elif base is not None:
         with np.errstate(divide="ignore", invalid="ignore"):
             values, against = errors / errors[base.place], base.name
         values[~np.isfinite(values)] = np.nan
-    elif isinstance(published, dict) and np.isfinite(numbers["ce"]).any():
-        values, against = _folded(rows, numbers["ce"]), str(published["name"])
     else:
         values, against = errors, ""
     if not np.isfinite(values).any():
@@ -148,12 +149,6 @@ def _line(row: int, x: tuple[float, ...], points: Floats, bounds: Floats) -> Lin
     low, high = (bounds[0, :, 0], bounds[0, :, 1]) if alone else (points.min(0), points.max(0))
     y, low, high = (tuple((100 * each).tolist()) for each in (points.mean(axis=0), low, high))
     return Line(row, x, y, low, high)
-
-
-def _with_ceiling(panel: Lines, top: float) -> Lines:
-    from dataclasses import replace
-
-    return replace(panel, ceiling=top)
 
 
 def _folded(rows: Sequence[Row], values: Floats) -> Floats:

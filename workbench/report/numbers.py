@@ -6,18 +6,21 @@ from typing import Any
 from workbench.report.rows import finite
 
 UNKNOWN = "–"
+PERCENT = "\u00a0%"  # stays on the line of its number
+MINUS = "\u2212"
 
 
 def number_text(value: object, form: str) -> str:
     """A value: ``percent`` of a fraction with one digit, else three digits that count.
 
     >>> number_text(0.1234, "percent"), number_text(12.345, "number"), number_text(None, "number")
-    ('12.3 %', '12.3', '–')
+    ('12.3\xa0%', '12.3', '–')
     """
     number = finite(value)
     if number is None:
         return UNKNOWN
-    return f"{100 * number:z.1f} %" if form == "percent" else plain(number)
+    text = f"{100 * number:z.1f}{PERCENT}" if form == "percent" else plain(number)
+    return text.replace("-", MINUS, 1)
 
 
 def plain(number: float) -> str:
@@ -40,7 +43,7 @@ def interval_text(interval: Sequence[object] | None, form: str) -> str:
     ends = [finite(end) for end in interval or ()]
     if len(ends) != 2 or None in ends:
         return ""
-    low, high = (number_text(end, form).removesuffix(" %") for end in ends)
+    low, high = (number_text(end, form).removesuffix(PERCENT) for end in ends)
     return f"[{low}, {high}]"
 
 

@@ -190,10 +190,10 @@ def _warnings(record: Record) -> list[dict[str, str]]:
     grouped: dict[str, list[str]] = {}
     for failure in record.failures:
         images = f"images {failure['start']} to {int(str(failure['stop'])) - 1}"
-        what = f"Failed: {' '.join(str(failure['reason']).split())}"
+        what = _sentence(f"failed: {' '.join(str(failure['reason']).split())}")
         grouped.setdefault(what, []).append(f"{_where(failure)} ({images})")
     for caution in record.cautions:
-        grouped.setdefault(str(caution["message"]), []).append(_where(caution))
+        grouped.setdefault(_sentence(str(caution["message"])), []).append(_where(caution))
     return [{"what": what, "where": _some(where)} for what, where in grouped.items()]
 
 
@@ -204,6 +204,10 @@ def _where(entry: Mapping[str, Any]) -> str:
     if entry.get("corruption"):
         return f"{entry['model']} under {entry['corruption']} {entry['severity']}"
     return f"{entry['model']} on clean images"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
 def _some(places: Iterable[str]) -> str:

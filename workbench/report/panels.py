@@ -184,7 +184,9 @@ def _marker(x: float, y: float, shape: Points, colour: str, radius: float) -> Ar
 def _bars(panel: Bars, rows: Sequence[Row]) -> Drawing:
     """Each bar has its row's name and number above it, so that no name is turned or cut off."""
     ends = [bar.interval[1] if bar.interval else bar.value for bar in panel.bars]
-    top = panel.ceiling or 1.02 * max(ends) or 1.0
+    longest = max(bar.value for bar in panel.bars)
+    # Two seeds have intervals that would leave no room for the bars: those run out of the panel.
+    top = panel.ceiling or min(1.02 * max(ends), 1.6 * longest) or 1.0
     height = BAR_STEP * len(panel.bars) + BARS_BELOW
     bottom, right = BAR_STEP * len(panel.bars) + 3, WIDTH - 12
 
@@ -200,14 +202,17 @@ def _bars(panel: Bars, rows: Sequence[Row]) -> Drawing:
     for place, bar in enumerate(panel.bars):
         y = BAR_STEP * place
         name = fitted(rows[bar.row].label, right - BAR_LEFT - text_width(bar.text, SMALL) - 6, SMALL)
-        marks.append(Text(BAR_LEFT, y + 7, name, SMALL, INK, "start"))
+        marks.append(Text(BAR_LEFT + 3, y + 7, name, SMALL, INK, "start"))
         marks.append(Text(right, y + 7, bar.text, SMALL, INK, "end"))
         box = _box(BAR_LEFT, y + 13, across(bar.value), y + 22)
         marks.append(Area(box, look(bar.row).colour))
         if bar.interval:
             low, high = map(across, bar.interval)
             marks.append(Stroke(((low, y + 17.5), (high, y + 17.5)), INK, 1.1))
-            marks += [Stroke(((x, y + 15), (x, y + 20)), INK, 1.1) for x in (low, high)]
+            seen = [each for each in bar.interval if each <= top]
+            marks += [
+                Stroke(((across(x), y + 15), (across(x), y + 20)), INK, 1.1) for x in seen
+            ]
     marks.append(Stroke(((BAR_LEFT, 0), (BAR_LEFT, bottom), (right, bottom)), MUTED, 0.7))
     return Drawing(WIDTH, height, tuple(marks))
 

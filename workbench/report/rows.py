@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks import Record
 
-MARK = " †"
+MARK = "\u00a0†"  # does not go to a line of its own
 
 
 @dataclass(frozen=True)

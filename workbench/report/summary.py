@@ -63,8 +63,8 @@ def cautions(record: Record, rows: Sequence[Row]) -> list[str]:
     if record.cautions:
         distinct = len({(each["code"], each["model"], each.get("attack")) for each in record.cautions})
         told.append(
-            f"{distinct} warning{'s were' if distinct > 1 else ' was'} raised while measuring; "
-            "numbers they are about may be wrong (see Warnings)."
+            f"{distinct} warning{'s were' if distinct > 1 else ' was'} raised while measuring: some "
+            "numbers may mean something else than they seem to (see Warnings)."
         )
     marked = [row.name for row in rows if row.trained_on]
     if marked and record.corrupted:

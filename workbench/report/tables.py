@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workbench.report.charts import Heat
-from workbench.report.numbers import UNKNOWN, interval_text, number_text, plain
+from workbench.report.numbers import MINUS, PERCENT, UNKNOWN, interval_text, number_text, plain
 from workbench.report.panels import heat_strength
 from workbench.report.rows import Row, finite
 from workbench.tables import short_spec
@@ -23,6 +23,8 @@ WORDS = {
     "family_mean_error": "{} family",
 }
 """Short headings under one that names the attack."""
+
+RELATIVE = "relative to "
 
 Comparison = Mapping[str, Any]
 
@@ -56,11 +58,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Heading:
-    """A column's: its text, what it is taken over, and which way is better."""
+    """A column's: its text, what it is taken over, which way is better, and of what it is."""
 
     text: str
     hint: str = ""
     better: str = ""
+    under: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def corruption_table(comparison: Comparison, rows: Sequence[Row]) -> Table | Non
 
 
 def heat_table(heat: Heat, rows: Sequence[Row]) -> Table:
-    """A heat map as a table: a column for each model where they are few, else a line for each."""
+    """A heat map as a table, a line for each row."""
     lines = []
     for place, values in zip(heat.rows, heat.values, strict=True):
         cells = [_name_cell(rows[place])]
@@ -139,10 +142,7 @@ def _table(
     measures = {str(each["key"]): each for each in comparison["measures"]}
     shown = [key for key in keys if any(row.value(key) is not None for row in rows)]
     headings = [Heading("model")]
-    for key in shown:
-        measure = measures[key]
-        text = str(measure["title"]) if told else _short_title(measure)
-        headings.append(Heading(text, str(measure["denominator"]), measure["better"] or ""))
+    headings += [_heading(measures[key], told=told) for key in shown]
     lines = [
         (_name_cell(row, told=told), *(_number_cell(row, measures[key]) for key in shown))
         for row in rows
@@ -156,14 +156,18 @@ def _table(
     return Table(caption, tuple(headings), tuple(lines), (*notes, *(marked if told else ())))
 
 
-def _short_title(measure: Mapping[str, Any]) -> str:
-    """The measure without the attack, which the caption names."""
+def _heading(measure: Mapping[str, Any], *, told: bool) -> Heading:
+    """Of a measure; ``told`` where the attack is to be named, which else the caption does."""
     before, _, behind = str(measure["key"]).partition(":")
     name, _, threshold = before.partition("@")
-    if name not in WORDS:
-        return str(measure["title"])
-    told = f"{100 * float(threshold):g} %" if threshold else behind
-    return WORDS[name].format(told)
+    text = str(measure["title"])
+    if name in WORDS:
+        text = WORDS[name].format(f"{100 * float(threshold):g}\u00a0%" if threshold else behind)
+    denominator = str(measure["denominator"])
+    under = short_spec(behind) if told and measure["group"] == "attacks" and behind else ""
+    if RELATIVE in denominator:  # an error that is normalised names its baseline
+        under = "to " + denominator.partition(RELATIVE)[2]
+    return Heading(text, denominator, measure["better"] or "", under)
 
 
 def _name_cell(row: Row, *, told: bool = False) -> Cell:
@@ -185,12 +189,14 @@ def about(row: Row) -> str:
 def _number_cell(row: Row, measure: Mapping[str, Any]) -> Cell:
     number, form = row.number(str(measure["key"])), str(measure["form"])
     value = finite(number.get("value"))
+    if value is None and number.get("count") and str(measure["key"]).startswith("median"):
+        return Cell("∞", hint="the attack failed on half of the images or more", sort=math.inf)
     if value is None:
         return Cell(UNKNOWN, hint="not measured")
     detail = interval_text(number.get("interval"), form)
     spread = finite(number.get("spread"))
     if spread is not None:
-        detail = f"± {number_text(spread, form).removesuffix(' %')} {detail}".rstrip()
+        detail = f"± {number_text(spread, form).removesuffix(PERCENT)} {detail}".rstrip()
     versus = number.get("versus")
     verdict = hint = ""
     if row.is_baseline:
@@ -206,8 +212,8 @@ def versus_text(versus: Mapping[str, Any], form: str) -> str:
     difference, p = finite(versus.get("difference")), finite(versus.get("p_holm"))
     parts = []
     if difference is not None:
-        text = number_text(abs(difference), form).replace(" %", " points")
-        sign = "−" if difference < 0 else "+"
+        text = number_text(abs(difference), form).replace("\u00a0%", " points")
+        sign = MINUS if difference < 0 else "+"
         parts.append(f"difference {sign}{text} {interval_text(versus.get('interval'), form)}")
     if p is not None:
         parts.append(f"corrected p {p_text(p)}")
