@@ -5,12 +5,13 @@ record, `read_record`, `results`, `worst_case` and `corruption_results` give its
 tests its models against each other, `verify` checks its claims.
 """
 
+from benchmarks.cell_files import CellStore
 from benchmarks.cells import CellResult, KeptImages
 from benchmarks.comparison import compare
 from benchmarks.joining import join
 from benchmarks.planning import Cell, Plan, plan
 from benchmarks.reading import Record, read_record, same_data
-from benchmarks.record import CellStore, merge
+from benchmarks.record import merge, write_record
 from benchmarks.results import (
     CORRUPTION_DENOMINATORS,
     DENOMINATORS,
@@ -49,4 +50,5 @@ __all__ = [
     "same_data",
     "verify",
     "worst_case",
+    "write_record",
 ]

@@ -27,8 +27,8 @@ from benchmarks.replicates import Row, rows
 JSON = dict[str, object]
 
 # Of resamples for tests: enough that the smallest p times the size of the family stays below 0.02,
-# few enough that the counts of all draws stay below 400 MB.
-_PER_TEST, _LEAST, _MOST, _MOST_DRAWS = 100, 2000, 20_000, 4 * 10**8
+# few enough that the counts of all draws stay below 100 MB.
+_PER_TEST, _LEAST, _MOST, _MOST_DRAWS = 100, 2000, 20_000, 10**8
 
 
 def compare(
@@ -38,7 +38,8 @@ def compare(
 
     Models that are one training with several seeds are one row (`benchmarks.replicates`), with the
     mean over the seeds, their standard deviation and Student's interval of the mean; two seeds
-    have a wide one. All other rows have the stored numbers of their model.
+    have a wide one, and seeds that do not differ have none. All other rows have the stored numbers
+    of their model.
 
     Each row is compared with the baseline row. Where both have several seeds, that is a question
     about training: Welch's t-test between the values of the seeds. Else it is one about the images,
@@ -175,8 +176,9 @@ def _over_images(measure: Measure, row: Row, against: Row, draws: Resampling) ->
         return _Test(found, f"McNemar's exact test over {where}")
     fixed = _fixed_seeds(row, against)
     if measure.kind == "median":
-        medians = _median_difference(mine[:, counted], its[:, counted], draws)
-        words = f"bootstrap of the difference of medians over {where}, failures as infinite"
+        known = [np.where(counted, each, np.nan) for each in (mine, its)]
+        medians = _median_difference(known[0], known[1], draws)
+        words = f"{_drawn(draws)} of the difference of medians over {where}"
         return None if medians is None else _Test(medians, words + fixed)
     apart = np.where(counted, mine.mean(axis=0) - its.mean(axis=0), 0.0)
     resampled = resampled_statistics(
@@ -186,7 +188,7 @@ def _over_images(measure: Measure, row: Row, against: Row, draws: Resampling) ->
     ((low, high),) = resampled.intervals()
     return _Test(
         Difference(float(resampled.point[0]), float(low), float(high), float(p)),
-        f"bootstrap of the mean difference over {where}{fixed}",
+        f"{_drawn(draws)} of the mean difference over {where}{fixed}",
     )
 
 
@@ -194,17 +196,16 @@ def _median_difference(
     mine: NDArray[np.float64], its: NDArray[np.float64], draws: Resampling
 ) -> Difference | None:
     """The difference of the (means over models of the) medians; None where one is infinite."""
-    if mine.shape[1] < 2:
-        return None
-    (own, own_again), (other, other_again) = (
-        resampled_medians(each, *draws) for each in (mine, its)
-    )
-    value = float(own.mean() - other.mean())
+    value, again = 0.0, np.zeros(draws.resamples)
+    with np.errstate(invalid="ignore"):  # infinite on both sides: that resample says nothing
+        for sign, row in ((1, mine), (-1, its)):
+            for each in row:
+                median, resampled = resampled_medians(each, *draws)
+                value += sign * median / len(row)
+                again = again + sign * resampled / len(row)
+        differing = int((mine.mean(axis=0) != its.mean(axis=0))[~np.isnan(mine[0])].sum())
     if not np.isfinite(value):
         return None
-    with np.errstate(invalid="ignore"):  # infinite on both sides: that resample says nothing
-        again = own_again.mean(axis=1) - other_again.mean(axis=1)
-    differing = int((mine.mean(axis=0) != its.mean(axis=0)).sum())
     again = again[~np.isnan(again)]
     if not len(again):
         return None
@@ -229,9 +230,13 @@ def _over_cells(record: Record, row: Row, against: Row, draws: Resampling) -> di
     drawn = "both rows and the baseline of mCE" if isinstance(base, Verdicts) else "both rows"
     words = f"images, all cells of {drawn} drawn together{_fixed_seeds(row, against)}"
     return {
-        key: _Test(each.difference, f"bootstrap over {each.images} {words}")
+        key: _Test(each.difference, f"{_drawn(draws)} over {each.images} {words}")
         for key, each in found.items()
     }
+
+
+def _drawn(draws: Resampling) -> str:
+    return f"bootstrap ({draws.resamples} resamples)"
 
 
 def _fixed_seeds(row: Row, against: Row) -> str:
@@ -302,9 +307,10 @@ def _number(measure: Measure, row: Row) -> JSON:
     values = values[~np.isnan(values)]  # of the seeds for which something was counted
     known = bool(len(values) and np.isfinite(values).all())
     several = known and len(values) > 1
+    varied = several and np.ptp(values) > 0  # else Student's interval would claim to be exact
     return {
         "value": float(values.mean()) if known else None,
-        "interval": student_mean(values).clip(*measure.bounds).tolist() if several else None,
+        "interval": student_mean(values).clip(*measure.bounds).tolist() if varied else None,
         "over": "seeds",
         "count": len(values),
         "spread": float(values.std(ddof=1)) if several else None,

@@ -12,7 +12,6 @@ from benchmarks.corruption_axes import CorruptionAxes
 from benchmarks.intervals import resampled_statistics
 from benchmarks.paired_tests import Difference, bootstrap_p
 
-
 _TIE = 1e-9  # of means over models of whole numbers
 
 

@@ -24,7 +24,8 @@ from benchmarks import durable
 from benchmarks.columns import Array
 from benchmarks.evaluation import float32_logits
 from benchmarks.identity import canonical_json
-from benchmarks.image_sets import LIBVER, create_images, write_scales
+from benchmarks.image_sets import create_images, write_scales
+from benchmarks.storage import LIBVER
 
 FORMAT = "adversarial-workbench-fooling"
 FORMAT_VERSION = 1

@@ -1,98 +1,85 @@
-"""Puts the cells of a plan together: a model's columns over all examples, and what they took."""
+"""Puts the cells of a plan together: every column over all examples, and what they took."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from attacks.attacked import Caution
 from attacks.cautions import add_up
 from benchmarks import columns
 from benchmarks.cells import CellResult
-from benchmarks.corruption_aggregates import Verdicts
 from benchmarks.identity import canonical_json
+from benchmarks.measured import Measured, nothing_measured
 from benchmarks.planning import Cell, Plan
+from benchmarks.reading import Record
 
 
-@dataclass(frozen=True)
-class ModelColumns:
-    """What was measured of a model, fill values where a cell failed.
+def gather(plan: Plan, results: Mapping[str, CellResult], path: Path) -> Record:
+    """The record of a plan from the results of its cells, by the cells' digests.
 
-    Attributes:
-        clean: structured (E,) with the columns `benchmarks.columns.CLEAN`; where there is no clean
-            pass, the labels alone.
-        attacked: structured (A, E), `benchmarks.columns.ATTACK`.
-        corrupted: structured (K, S, E), `benchmarks.columns.CORRUPTED`.
-        goal_confidence: (A,), the softmax probability that a success needs.
-        seconds: what was spent: ``clean``, ``attack`` and ``evaluation`` (A,), ``corruption`` and
-            ``corrupted_evaluation`` (K, S).
-    """
-
-    clean: NDArray[np.void]
-    attacked: NDArray[np.void]
-    corrupted: NDArray[np.void]
-    goal_confidence: NDArray[np.float64]
-    seconds: Mapping[str, NDArray[np.float64]]
-
-    @property
-    def verdicts(self) -> Verdicts:
-        """Where the model was right."""
-        return Verdicts(self.clean["right"], self.corrupted["right"])
-
-
-def gather(plan: Plan, results: Mapping[str, CellResult], m: int) -> ModelColumns:
-    """One model's columns from the results of a plan's cells, by the cells' digests.
+    Fill values stand where a cell failed, and the labels alone where there is no clean pass.
+    Aggregates, kept images and the time of writing are not in it.
 
     Raises:
         ValueError: if shards of one attack contradict each other.
     """
-    examples = len(plan.ids)
-    attacks = (len(plan.conditions),)
-    corruptions = (len(plan.axes.corruptions), len(plan.axes.severities))
-    found = ModelColumns(
-        columns.empty_rows(columns.CLEAN, (examples,)),
-        columns.empty_rows(columns.ATTACK, (*attacks, examples), len(plan.thresholds)),
-        columns.empty_rows(columns.CORRUPTED, (*corruptions, examples)),
-        np.full(attacks, np.nan),
-        {
-            "clean": np.zeros(()),
-            "attack": np.zeros(attacks),
-            "evaluation": np.zeros(attacks),
-            "corruption": np.zeros(corruptions),
-            "corrupted_evaluation": np.zeros(corruptions),
-        },
+    found = nothing_measured(
+        len(plan.models), len(plan.conditions), plan.axes, len(plan.ids), len(plan.thresholds)
     )
     for cell in plan.cells:
-        if cell.model == m:
-            _take(found, plan, cell, results[cell.digest])
-    return found
+        _take(found, plan, cell, results[cell.digest])
+    return Record(
+        path=path,
+        config=plan.config,
+        seed=plan.seed,
+        device=plan.device,
+        created="",
+        versions=dict(plan.config["versions"]),  # type: ignore[call-overload]  # a mapping
+        models=tuple(model.name for model in plan.models),
+        attacks=plan.condition_names,
+        ids=plan.ids,
+        thresholds=np.array(plan.thresholds, np.float64),
+        clean=found.clean,
+        attacked=found.attacked,
+        axes=plan.axes,
+        corrupted=found.corrupted,
+        aggregates={},
+        timing=found.timing,
+        cautions=tuple(gather_cautions(plan, results)),
+        failures=tuple(gather_failures(plan, results)),
+        kept=np.empty(0, np.int64),
+    )
 
 
-def _take(found: ModelColumns, plan: Plan, cell: Cell, result: CellResult) -> None:
+def _take(found: Measured, plan: Plan, cell: Cell, result: CellResult) -> None:
     """Write a cell's rows and seconds where they belong."""
     rows = slice(cell.start, cell.stop)
     evaluation = result.seconds.get("evaluation", 0.0)
+    timing, m = found.timing, cell.model
     if cell.condition is not None:
         a = cell.condition
-        found.seconds["attack"][a] += result.seconds.get("attack", 0.0)
-        found.seconds["evaluation"][a] += evaluation
+        timing["attack_seconds"][m, a] += result.seconds.get("attack", 0.0)
+        timing["evaluation_seconds"][m, a] += evaluation
         if result.rows is not None:
-            found.attacked[a, rows] = result.rows
-            goal = found.goal_confidence
-            goal[a] = _agreed(goal[a], result.confidence)
+            for name in columns.ATTACK:
+                found.attacked[name][m, a, rows] = result.rows[name]
+            goal = found.attacked["goal_confidence"]
+            goal[m, a] = _agreed(float(goal[m, a]), result.confidence)
     elif cell.corruption is not None:
         each = plan.corruptions[cell.corruption]
-        place = plan.axes.place(each.corruption, each.severity)
-        found.seconds["corruption"][place] += result.seconds.get("corruption", 0.0)
-        found.seconds["corrupted_evaluation"][place] += evaluation
+        place = (m, *plan.axes.place(each.corruption, each.severity))
+        timing["corruption_seconds"][place] += result.seconds.get("corruption", 0.0)
+        timing["corrupted_evaluation_seconds"][place] += evaluation
         if result.rows is not None:
-            found.corrupted[(*place, rows)] = result.rows
-            found.clean["label"][rows] = result.rows["label"]
+            for name, values in found.corrupted.items():
+                values[(*place, rows)] = result.rows[name]
+            found.clean["label"][m, rows] = result.rows["label"]
     else:
-        found.seconds["clean"][...] += evaluation
+        timing["clean_seconds"][m] += evaluation
         if result.rows is not None:
-            found.clean[rows] = result.rows
+            for name in columns.CLEAN:
+                found.clean[name][m, rows] = result.rows[name]
 
 
 def _agreed(known: float, found: float) -> float:

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from benchmarks import durable
 from benchmarks.identity import canonical_json
+from benchmarks.storage import LIBVER
 
 FORMAT = "adversarial-workbench-history"
 FORMAT_VERSION = 1
 
-_LIBVER = ("v110", "v110")  # as the record's
 # What h5py and json raise for what is not as it should be.
 _DAMAGE = (OSError, KeyError, TypeError, RuntimeError, AttributeError, json.JSONDecodeError)
 
@@ -111,7 +111,7 @@ def write_history(
         "checkpoint": checkpoint,
     }
     buffer = io.BytesIO()
-    with h5py.File(buffer, "w", libver=_LIBVER) as file:
+    with h5py.File(buffer, "w", libver=LIBVER) as file:
         for name, value in attributes.items():
             file.attrs[name] = value
         epochs = np.array([entry["epoch"] for entry in entries], np.int64)

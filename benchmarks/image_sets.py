@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from benchmarks import durable
 from benchmarks.identity import canonical_json
+from benchmarks.storage import LIBVER
 
 FORMAT = "adversarial-workbench-images"
 FORMAT_VERSION = 1
 
-LIBVER = ("v110", "v110")  # as the record's
 _CHUNK = 2**19  # bytes that are compressed together: well below HDF5's cache of 1 MiB
 
 Block = tuple[int, int, NDArray[np.uint8]]

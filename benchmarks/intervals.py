@@ -184,31 +184,32 @@ def resampled_statistics(
 
 def resampled_medians(
     values: NDArray[np.float64], seed: int, resamples: int = RESAMPLES
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Medians of several measures of the same examples, and those of resamples of the examples.
+) -> tuple[float, NDArray[np.float64]]:
+    """A median, and those of resamples of the examples.
 
     Args:
-        values: (K, E), infinite ones included; a median half way between a finite value and an
-            infinite one is infinite.
+        values: (E,), NaN where an example does not count. Values may be infinite, and so is a
+            median half way between a finite and an infinite one.
         seed: of the draws; those of `resampled_statistics` with the same number of examples.
         resamples: how many times the examples are drawn.
 
     Returns:
-        float64 (K,) and (resamples, K).
+        the median, and float64 (resamples,); NaN where no example counts.
     """
-    count = values.shape[1]
-    order = np.argsort(values, axis=1)
-    ordered = np.take_along_axis(values, order, axis=1)
-    places = np.array([(count - 1) // 2, count // 2])  # equal where the count is odd
-    drawn = _resampled(count, seed, resamples)
-    medians = np.empty((resamples, len(values)))
-    rows = max(1, _VALUES // count)
+    order = np.argsort(values)[: int((~np.isnan(values)).sum())]  # NaN is sorted last
+    ordered = np.append(values[order], np.nan)
+    drawn = _resampled(len(values), seed, resamples)
+    medians = np.empty(resamples)
+    rows = max(1, _VALUES // len(values))
     for start in range(0, resamples, rows):
-        for k, mine in enumerate(order):
-            reached = drawn[start : start + rows, mine].cumsum(axis=1, dtype=np.int32)
-            middle = [(reached <= place).sum(axis=1) for place in places]
-            medians[start : start + rows, k] = ordered[k, np.array(middle)].mean(axis=0)
-    return ordered[:, places].mean(axis=1), medians
+        reached = drawn[start : start + rows, order].cumsum(axis=1, dtype=np.int32)
+        total = reached[:, -1:] if len(order) else np.zeros((len(reached), 1), np.int32)
+        # The two in the middle are the same where the number drawn is odd.
+        lower = (reached <= (total - 1) // 2).sum(axis=1)
+        upper = (reached <= total // 2).sum(axis=1)
+        medians[start : start + rows] = (ordered[lower] + ordered[upper]) / 2
+    middle = [(len(order) - 1) // 2, len(order) // 2] if len(order) else [0, 0]
+    return float(ordered[middle].mean()), medians
 
 
 def bootstrap_mean(

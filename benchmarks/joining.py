@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.columns import Array
 from benchmarks.identity import sha256_json
 from benchmarks.joint_axes import (
     joint_attacks,
@@ -93,9 +92,9 @@ def join(records: Sequence[Record], *, baseline: str | None = None) -> Record:
         clean=data.clean,
         attacked=data.attacked,
         axes=axes,
-        corrupted=data.corrupted if corruptions else {},
+        corrupted=data.corrupted,
         aggregates={},
-        timing=data.timing if corruptions else _without_corruptions(data.timing),
+        timing=data.timing,
         cautions=_distinct(data.cautions),
         failures=tuple(each for each in _distinct(data.failures) if not data.made_good(each)),
         kept=np.unique(np.concatenate([record.kept for record in records])),
@@ -203,7 +202,3 @@ def _distinct(entries: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], 
         if entry not in found:
             found.append(entry)
     return tuple(found)
-
-
-def _without_corruptions(timing: Mapping[str, Array]) -> dict[str, Array]:
-    return {name: values for name, values in timing.items() if "corrupt" not in name}

@@ -10,6 +10,7 @@ from benchmarks import columns
 from benchmarks.columns import Array
 from benchmarks.corruption_axes import CorruptionAxes
 from benchmarks.joint_axes import Axis
+from benchmarks.measured import nothing_measured
 from benchmarks.reading import ImagePlace, Record
 
 SETTINGS = ("versions", "device", "precision", "batch_size", "shard_size")
@@ -34,21 +35,10 @@ class JointData:
     ) -> None:
         self._records, self._models, self._attacks = records, models, attacks
         self._axes, self._thresholds = axes, thresholds
-        size, count = len(models.entries), len(records[0].ids)
-        by_attack = (size, len(attacks.entries))
-        by_corruption = (size, len(axes.corruptions), len(axes.severities))
-        self.clean = _empty(columns.CLEAN, (size, count))
-        self.attacked = _empty(columns.ATTACK, (*by_attack, count), len(thresholds))
-        self.attacked["goal_confidence"] = np.full(by_attack, np.nan)
-        self.corrupted = _empty(columns.CORRUPTED, (*by_corruption, count))
-        del self.corrupted["label"]
-        self.timing: dict[str, Array] = {
-            "clean_seconds": np.zeros(size),
-            "attack_seconds": np.zeros(by_attack),
-            "evaluation_seconds": np.zeros(by_attack),
-            "corruption_seconds": np.zeros(by_corruption),
-            "corrupted_evaluation_seconds": np.zeros(by_corruption),
-        }
+        found = nothing_measured(
+            len(models.entries), len(attacks.entries), axes, len(records[0].ids), len(thresholds)
+        )
+        self.clean, self.attacked, self.corrupted, self.timing = found
         self.cautions: list[dict[str, Any]] = []
         self.failures: list[dict[str, Any]] = []
         self.places: dict[tuple[int, int], ImagePlace] = {}
@@ -180,19 +170,6 @@ class JointData:
             f"{self._models.names[m]}, {what}: {before[0].path} and {record.path} both measured "
             f"it, and {name} differs on {differ} images{how}. Leave one of them out."
         )
-
-
-def _empty(
-    kinds: Mapping[str, str], shape: tuple[int, ...], thresholds: int = 0
-) -> dict[str, Array]:
-    return {
-        name: np.full(
-            (*shape, thresholds) if name == "pixels_over_threshold" else shape,
-            columns.fill(kind),
-            "<" + kind,
-        )
-        for name, kind in kinds.items()
-    }
 
 
 def _differ(one: Array, other: Array, name: str, *, bits: bool) -> int:

@@ -126,6 +126,20 @@ def read_record(path: Path) -> Record:
         raise ValueError(f"{path} is not a whole record: {reason}") from error
 
 
+def checkpoints(record: Record) -> dict[str, str]:
+    """The digest of each model, by its name.
+
+    Raises:
+        ValueError: if the configuration is not of these models.
+    """
+    described = record.config.get("models")
+    listed = described if isinstance(described, list) else []
+    found = {each["name"]: each["digest"] for each in listed}
+    if tuple(found) != record.models:
+        raise ValueError(f"{record.path} is damaged: its configuration describes other models")
+    return found
+
+
 def same_data(first: Path, second: Path) -> list[str]:
     """How two records differ bit for bit, timings and time of writing aside; empty if they agree.
 

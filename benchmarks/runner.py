@@ -8,10 +8,10 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
+from benchmarks.cell_files import CellStore
 from benchmarks.cells import CellResult, without_clean
 from benchmarks.measuring import attack_cell, clean_cell, corrupted_images, corruption_cell
 from benchmarks.planning import Cell, Plan
-from benchmarks.record import CellStore
 from benchmarks.suite import Shard
 
 T = TypeVar("T")

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +12,12 @@ from torch import Tensor, nn
 from attacks.attacked import Ended
 from attacks.objectives import Goal
 from benchmarks import columns, durable, metrics
-from benchmarks.aggregates import aggregate
 from benchmarks.baselines import BASELINES, Baseline, baseline_of
 from benchmarks.cells import KeptImages
-from benchmarks.corruption_aggregates import Verdicts, baseline_errors, corruption_aggregates
 from benchmarks.evaluation import float32_logits
 from benchmarks.measuring import measures
 from benchmarks.reading import Record, read_record
+from benchmarks.record_numbers import record_numbers
 
 GetModel = Callable[[Mapping[str, object]], tuple[nn.Module, str]]
 
@@ -90,32 +88,28 @@ def _checksum(path: Path) -> Finding:
 
 def _aggregates(record: Record) -> list[Finding]:
     """Whether each stored aggregate is what the per-image columns come to."""
-    wrong: list[str] = []
-    verdicts = partial(_verdicts, record)
-    baseline = baseline_errors(record.config, record.models, verdicts)
-    for m in range(len(record.models)):
-        numbers = aggregate(
-            {name: record.clean[name][m] for name in columns.CLEAN},
-            {name: record.attacked[name][m] for name in columns.ATTACK},
-            record.seed,
-        )
-        expected = numbers.by_attack | numbers.worst_case | {"robust": numbers.robust}
-        if record.corrupted:
-            expected |= corruption_aggregates(record.axes, verdicts(m), baseline, record.seed)
-        for name, values in expected.items():
-            stored = record.aggregates.get(name)
-            if stored is None or not np.allclose(
-                stored[m].astype(np.float64), values, rtol=1e-9, atol=1e-12, equal_nan=True
-            ):
-                wrong.append(f"{name} of {record.models[m]}")
+    expected = record_numbers(record)
+    wrong = sorted(set(record.aggregates) - set(expected))
+    wrong += [
+        f"{name} of {model}"
+        for m, model in enumerate(record.models)
+        for name, values in expected.items()
+        if not _agrees(record.aggregates.get(name), values, m)
+    ]
     claim = "the aggregates follow from the per-image data"
     if wrong:
         return [Finding(claim, FAILS, f"differ: {', '.join(wrong)}")]
     return [Finding(claim, HOLDS, f"{len(record.aggregates)} tables computed anew")]
 
 
-def _verdicts(record: Record, m: int) -> Verdicts:
-    return Verdicts(record.clean["right"][m], record.corrupted["right"][m])
+def _agrees(stored: columns.Array | None, computed: columns.Array, m: int) -> bool:
+    return (
+        stored is not None
+        and stored.shape == computed.shape
+        and np.allclose(
+            stored[m].astype(np.float64), computed[m], rtol=1e-9, atol=1e-12, equal_nan=True
+        )
+    )
 
 
 def _consistency(record: Record) -> list[Finding]:

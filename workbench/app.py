@@ -12,6 +12,7 @@ import typer
 from workbench.commands.attack import attack
 from workbench.commands.benchmark import benchmark
 from workbench.commands.check import check
+from workbench.commands.compare import compare
 from workbench.commands.corrupt import corrupt
 from workbench.commands.fool import fool
 from workbench.commands.list import list_names
@@ -37,6 +38,7 @@ app = typer.Typer(
 VERBS: dict[str, Callable[..., None]] = {
     "attack": attack,
     "benchmark": benchmark,
+    "compare": compare,
     "check": check,
     "train": train,
     "fool": fool,

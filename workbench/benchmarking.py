@@ -1,27 +1,25 @@
 """What `workbench benchmark` does, from parsed options to the record and the tables."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from attacks.corruptions import strength_size
-from benchmarks import Plan, corruption_results, plan, read_record
+from benchmarks import Plan, corruption_results, read_record, results, worst_case
+from workbench.benchmark_plan import (
+    Conditions,
+    parse_baseline,
+    parse_conditions,
+    resolve,
+    strengths,
+)
 from workbench.console import Console
 from workbench.corruption_tables import corruption_notes, corruption_tables
-from workbench.corruptions import (
-    check_images,
-    check_strengths,
-    make_recipes,
-    parse_corruptions,
-    parse_severities,
-)
-from workbench.datasets.corrupted import find_set
-from workbench.devices import resolve_device
-from workbench.errors import UsageError, suggestion
+from workbench.errors import UsageError
+from workbench.estimating import estimate
+from workbench.pictures import draw_pictures
 from workbench.plugins import add_plugins
-from workbench.run_directory import RunDirectory, open_run
+from workbench.run_directory import RunDirectory, next_directory, open_run, resume_command
 from workbench.running import (
-    cell_size,
     refuse_near_chance,
     run_cells,
     run_config,
@@ -29,18 +27,28 @@ from workbench.running import (
     say_plan,
     say_troubles,
 )
-from workbench.stored_corruptions import stored_corruptions
-from workbench.subjects import Options, Subjects, load_subjects, model_entries, unique_names
+from workbench.subjects import Options, Subjects, Wanted, wanted_models
+from workbench.suite_file import read_suite
+from workbench.suite_models import MODELS, Training, suite_models, train_missing, untrained
+from workbench.tables import result_tables, short_spec, worst_case_lines
 
-VALUES_PER_CELL = 2**24  # image values in a cell: seconds of work for a small net, 67 MB of images
-LARGEST_CELL = 5000  # images
-MILDEST = "brightness"  # the corruption that is nearest to clean images, see the AlexNet table
-SETTINGS_OF_MAKING = ("strengths", "frost_textures", "exact", "jpeg_85")
-ALEXNET, ALEXNET_SIZE = "alexnet", 224  # the published baseline, and the strengths it met
+
+class Asked(NamedTuple):
+    """A run as it was asked for, as far as it can be told before anything is loaded.
+
+    Attributes:
+        models: the checkpoints of the command line, then those of the suite.
+        conditions: what they are to meet.
+        baseline: what errors are divided by, as a plan names it.
+    """
+
+    models: list[Wanted | Training]
+    conditions: Conditions
+    baseline: str | None
 
 
 def benchmark_checkpoints(options: Options, arguments: Sequence[str], console: Console) -> bool:
-    """Run `workbench benchmark`; whether every cell was finished.
+    """Run `workbench benchmark`; whether every model and every cell was finished.
 
     Args:
         options: the parsed command line.
@@ -52,192 +60,136 @@ def benchmark_checkpoints(options: Options, arguments: Sequence[str], console: C
         OSError: something cannot be read or written.
         Interrupted: Ctrl-C; the message says how to resume.
     """
-    todo, subjects = resolve(options, console)
+    add_plugins(["attacks", "corruptions", "defenses"], console)
     if options["dry_run"]:
-        _say_plan(todo, options, console)
+        _say_plan(_asked(options, options["output"] or Path()), options, console)
         return True
+    output = options["output"]
+    asked = _asked(options, output or Path())
+    if output is None and any(isinstance(each, Training) for each in asked.models):
+        output = next_directory("benchmark", read_suite(options["suite"]).name)
+        console.note(f"run directory: {output}; networks are trained in {output / MODELS}")
+        asked = _asked(options, output)
+    command = "" if output is None else resume_command(arguments, output)
+    wanted = list(train_missing(asked.models, console, command))
+    if not wanted:
+        raise UsageError("Every training diverged: there is no model to measure.")
+    todo, subjects = resolve(options, asked.conditions, wanted, asked.baseline, console)
     images = "clean images" if todo.clean else f"images of {subjects.dataset.name}"
-    refuse_near_chance(todo, subjects, console, force=options["force"], images=images)
+    refuse_near_chance(
+        todo,
+        subjects,
+        console,
+        force=options["force"],
+        images=images,
+        trained=[each.name for each in asked.models if isinstance(each, Training)],
+    )
     config = run_config(todo, subjects)
     for key in ("baseline", "with_extra"):  # they decide no cell: the record is merged anew
-        config.pop(key)
+        config.pop(key, None)
+    name = options["suite"] and read_suite(options["suite"]).name
     with open_run(
-        options["output"],
+        output,
         verb="benchmark",
-        name=run_name(todo),
+        name=name or run_name(todo),
         config=config,
         arguments=arguments,
+        besides=(MODELS,),
     ) as directory:
         run_cells(todo, directory, console)
-        return _show(todo, _strengths(options, subjects), directory, console)
+        whole = _show(todo, options, subjects, directory, console)
+    return whole and len(wanted) == len(asked.models)
 
 
-def resolve(options: Options, console: Console) -> tuple[Plan, Subjects]:
-    """Load what was asked for and lay out the cells.
-
-    Raises:
-        ValueError: something that was asked for cannot be done.
-        OSError: something cannot be read.
-    """
-    add_plugins(["corruptions"], console)
-    names = parse_corruptions(options["corruptions"])  # what is misspelt is told before all else
-    severities = parse_severities(options["severities"])
-    check_strengths(options["strengths"])
-    baseline = parse_baseline(options["baseline"], options["checkpoints"])
-    place = find_images(options, names, severities)
-    device = resolve_device(options["device"], options["threads"])
-    subjects = load_subjects({**options, "data": place.data}, console)
-    channels, size = subjects.dataset.channels, subjects.dataset.size
-    published = baseline == ALEXNET and ALEXNET not in unique_names(options["checkpoints"])
-    if published and _strengths(options, subjects) != ALEXNET_SIZE:
-        raise UsageError(
-            f"--baseline alexnet: its published errors are those of ImageNet-C, and images of "
-            f"{size[1]}x{size[0]} are corrupted otherwise.\n"
-            "Give an AlexNet of your own as a checkpoint, and its name as --baseline."
-        )
-    if place.corrupted is not None:
-        corruptions = stored_corruptions(place.corrupted, names, severities, subjects.dataset)
-    else:
-        recipes = make_recipes(
-            names,
-            severities,
-            seed=options["seed"],
-            strengths=options["strengths"],
-            exact=options["exact"],
-            textures=options["frost_textures"],
-            jpeg85=options["jpeg_85"],
-            device=device,
-        )
-        check_images(recipes, subjects.dataset)
-        corruptions = [recipe.corrupted for recipe in recipes]
-    todo = plan(
-        model_entries(subjects, device),
-        (),
-        subjects.dataset,
-        corruptions=corruptions,
-        clean=place.clean,
-        baseline=baseline,
-        with_extra=options["with_extra"],
-        shard_size=options["shard_size"]
-        or cell_size(channels * size[0] * size[1], together=VALUES_PER_CELL, largest=LARGEST_CELL),
-        seed=options["seed"],
-        device=device.type,
-        batch_size=options["batch_size"],
-        class_names=subjects.dataset.class_names,
-    )
-    return todo, subjects
-
-
-@dataclass(frozen=True)
-class Images:
-    """Where a run's images are.
-
-    Attributes:
-        data: what labels, ids and shape are read from, as ``--data`` takes it.
-        corrupted: the set of corrupted images, or None where they are made in memory.
-        clean: whether ``data`` are the clean images.
-    """
-
-    data: str
-    corrupted: Path | None
-    clean: bool
-
-
-def find_images(options: Options, names: Sequence[str], severities: Sequence[int]) -> Images:
-    """Tell clean images from a set that is given as ``--data`` for want of them.
+def _asked(options: Options, output: Path) -> Asked:
+    """Read the command line and the suite.
 
     Raises:
-        UsageError: the set lacks what was asked for, or there are settings for making images that
-            are stored already.
+        UsageError: something is misspelt, or there is nothing to do.
     """
-    data, corrupted = str(options["data"]), options["corrupted"]
-    folder = Path(data).expanduser()
-    alone = find_set(folder) if folder.is_dir() else None
-    if alone is None and corrupted is None:
-        return Images(data, None, clean=True)
-    for setting in SETTINGS_OF_MAKING:
-        if options[setting]:
-            flag = "--" + setting.replace("_", "-")
-            raise UsageError(
-                f"{flag} is about corrupting in memory; these images are corrupted already."
-            )
-    if alone is None:
-        return Images(data, corrupted.expanduser(), clean=True)
-    if corrupted is not None:
-        raise UsageError(
-            f"--data {data} holds corrupted images: give the clean ones there, or leave out "
-            "--corrupted."
-        )
-    for name in names:
-        alone.check(name, severities)
-    mildest = MILDEST if MILDEST in names else names[0]
-    return Images(f"{data}/{mildest}/{severities[0]}", folder, clean=False)
+    conditions = parse_conditions(options)  # what is misspelt is told before all else
+    models: list[Wanted | Training] = []
+    if options["checkpoints"]:
+        models += wanted_models(options)
+    if options["suite"]:
+        models += suite_models(read_suite(options["suite"]).models, options, output)
+    if not models:
+        raise UsageError("Give at least one CHECKPOINT, or a --suite that names models.")
+    names = [each.name for each in models]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"Two models are called {twice!r}; give one another name in the suite.")
+    return Asked(models, conditions, parse_baseline(options["baseline"], models))
 
 
-def _strengths(options: Options, subjects: Subjects) -> int:
-    """The size of the images whose published strengths are taken."""
-    return int(options["strengths"] or strength_size(*subjects.dataset.size))
-
-
-def parse_baseline(text: str | None, checkpoints: Sequence[str]) -> str | None:
-    """The baseline as a plan names it: ``alexnet``, or the name of one of the checkpoints.
-
-    Raises:
-        UsageError: it is none of these.
-
-    >>> parse_baseline("runs/a/model.pt", ["runs/a/model.pt", "b.pt"])
-    'a'
-    """
-    if text is None:
-        return None
-    names = unique_names(checkpoints)
-    by_text = {**dict(zip(checkpoints, names, strict=True)), **{name: name for name in names}}
-    if text in by_text:
-        return by_text[text]
-    if text == ALEXNET:
-        return ALEXNET
-    hint = suggestion(text, [ALEXNET, *by_text])
-    raise UsageError(
-        f"--baseline {text} is no model of this run.{hint}\n"
-        f"Give {ALEXNET} (published, for ImageNet-C) or one of: {', '.join(names)}."
-    )
-
-
-def _say_plan(todo: Plan, options: Options, console: Console) -> None:
-    severities = ", ".join(map(str, parse_severities(options["severities"])))
-    names = dict.fromkeys(each.corruption for each in todo.corruptions)
-    passes = sum(cell.stop - cell.start for cell in todo.cells)
-    lines = [
-        f"corruptions: {', '.join(names)}",
-        f"severities: {severities}",
-        f"passes: {passes} images through a model",
+def _say_plan(asked: Asked, options: Options, console: Console) -> None:
+    """What would be done, what of it is done already, and about what the rest would cost."""
+    missing = [each for each in asked.models if isinstance(each, Training) and not each.is_finished]
+    wanted = [
+        each
+        if isinstance(each, Wanted)
+        else untrained(each, console)
+        if each in missing
+        else each.wanted
+        for each in asked.models
     ]
-    say_plan(todo, lines, "model, corruption and severity", options["output"], console)
+    todo, _ = resolve(options, asked.conditions, wanted, asked.baseline, console)
+    lines = [f"attacks: {', '.join(map(short_spec, todo.condition_names)) or 'none'}"]
+    corruptions = dict.fromkeys(each.corruption for each in todo.corruptions)
+    if corruptions:
+        severities = ", ".join(map(str, todo.axes.severities))
+        lines += [f"corruptions: {', '.join(corruptions)}", f"severities: {severities}"]
+    if missing:
+        lines.append(f"to be trained: {'; '.join(each.name for each in missing)}")
+    found = estimate(todo)
+    lines += found.lines()
+    each = "model and condition"
+    say_plan(todo, lines, each, options["output"], console, estimate=found.document())
 
 
-def _show(todo: Plan, strengths: int, directory: RunDirectory, console: Console) -> bool:
+def _show(
+    todo: Plan,
+    options: Options,
+    subjects: Subjects,
+    directory: RunDirectory,
+    console: Console,
+) -> bool:
     """Show what the record says; whether every cell was finished."""
     record = read_record(directory.record)
-    found = corruption_results(record)
+    attacked, worst, corrupted = results(record), worst_case(record), corruption_results(record)
     trained_on = _trained_on(todo)
-    for table in corruption_tables(found, console.out.width, trained_on):
+    width = console.out.width
+    for table in result_tables(attacked, width):
         console.show(table)
-    notes = corruption_notes([each.description for each in todo.corruptions], strengths)
+    console.show(*worst_case_lines(worst))
+    notes = []
+    if corrupted:
+        for table in corruption_tables(corrupted, width, trained_on):
+            console.show(table)
+        descriptions = [each.description for each in todo.corruptions]
+        notes = corruption_notes(descriptions, strengths(options, subjects))
     if not todo.clean:
         notes.append("no clean images: their error and relative mCE are unknown")
     console.show(*notes)
+    names, count = subjects.dataset.class_names, options["save_images"]
+    pictures = draw_pictures(record, directory.images, names, count)
     whole = say_troubles(record, directory.command, console)
     console.show(f"record: {directory.record}")
+    if pictures:
+        console.show(f"pictures: {directory.images} ({len(pictures)})")
     console.essential(str(directory.record))
     console.document(
         {
             "record": str(directory.record),
             "images": len(todo.ids),
-            "results": [
+            "results": attacked,
+            "worst_case": worst,
+            "corruption_results": [
                 {**result, "trained_on_corruptions": list(trained_on[str(result["model"])])}
-                for result in found
+                for result in corrupted
             ],
             "notes": notes,
+            "pictures": [str(file) for file in pictures],
             "failures": list(record.failures),
         }
     )

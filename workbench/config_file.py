@@ -1,6 +1,7 @@
 """How a TOML file, of the person or a built-in recipe, fills in the options of a verb."""
 
 import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +31,35 @@ def apply_config(ctx: typer.Context, path: Path | None) -> Path | None:
             raise UsageError(f"{path}: {what} Settings of this verb stand under [{verb}].")
     if verb not in tables:
         raise UsageError(f"{path} has no table [{verb}], so it sets nothing here.")
-    names = _names(ctx)
-    settings: dict[str, Any] = {}
-    for key, value in tables[verb].items():
-        if key.replace("-", "_") not in names:
-            raise UsageError(f"{path}, [{verb}]: {unknown('setting', key, names)}")
-        name, many = names[key.replace("-", "_")]
-        settings[name] = _as_given(value, many=many)
+    settings = option_values(ctx, tables[verb], f"{path}, [{verb}]")
     ctx.default_map = {**(ctx.default_map or {}), **settings}
     return path
+
+
+def option_values(
+    ctx: typer.Context, table: Mapping[str, Any], where: str, also: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The values of this verb's options in a TOML table, by their parameters, as flags give them.
+
+    Args:
+        ctx: of the verb.
+        table: options as they are written on the command line, without the dashes before them.
+        where: what an error names as the place of the table.
+        also: keys of the table that are no options.
+
+    Raises:
+        UsageError: a key is no option.
+    """
+    names = _names(ctx)
+    settings: dict[str, Any] = {}
+    for key, value in table.items():
+        if key in also:
+            continue
+        if key.replace("-", "_") not in names:
+            raise UsageError(f"{where}: {unknown('setting', key, [*names, *also])}")
+        name, many = names[key.replace("-", "_")]
+        settings[name] = _as_given(value, many=many)
+    return settings
 
 
 def _text(path: Path) -> str:
@@ -59,7 +80,7 @@ def _names(ctx: typer.Context) -> dict[str, tuple[str, bool]]:
     """Each option as it is written (underscored), to its parameter and whether it repeats."""
     names: dict[str, tuple[str, bool]] = {}
     for parameter in ctx.command.params:
-        if parameter.name in {None, "config", "help", "debug"}:
+        if parameter.name in {None, "config", "suite", "help", "debug"}:
             continue
         many = bool(getattr(parameter, "multiple", False)) or parameter.nargs == -1
         names[str(parameter.name)] = (str(parameter.name), many)

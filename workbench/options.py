@@ -12,7 +12,7 @@ from workbench.config_file import apply_config
 from workbench.errors import UsageError
 
 MODEL, DATA, RUN, OUTPUT = "Model", "Data", "Running", "Output"  # panels of --help
-CORRUPTION = "Corruptions"
+ATTACK, CORRUPTION = "Attack", "Corruptions"
 
 
 class Precision(StrEnum):
@@ -229,6 +229,53 @@ Label = Annotated[
 ]
 Download = Annotated[
     bool, typer.Option("--download", rich_help_panel=DATA, help="Fetch the data set if missing.")
+]
+
+Eps = Annotated[
+    str | None,
+    typer.Option(
+        "--eps",
+        metavar="FRACTION",
+        rich_help_panel=ATTACK,
+        help="Budget, such as 8/255, of every attack that has one.",
+    ),
+]
+Targeted = Annotated[
+    str | None,
+    typer.Option(
+        "--targeted",
+        metavar="RULE|CLASS",
+        rich_help_panel=ATTACK,
+        help="Aim at random, least-likely or next, or at one class for all.",
+    ),
+]
+
+Thresholds = Annotated[
+    str,
+    typer.Option(
+        "--thresholds",
+        metavar="LIST",
+        rich_help_panel=OUTPUT,
+        help="Count the pixels that changed by more than these shares of their range.",
+    ),
+]
+SaveImages = Annotated[
+    int,
+    typer.Option(
+        "--save-images",
+        min=0,
+        rich_help_panel=OUTPUT,
+        help="Pictures for each model and attack: original, result, difference.",
+    ),
+]
+KeepImages = Annotated[
+    bool,
+    typer.Option(
+        "--keep-images",
+        rich_help_panel=OUTPUT,
+        help="Keep every attacked image in the record, so that `workbench verify` can "
+        "confirm each claim.",
+    ),
 ]
 
 Corruptions = Annotated[

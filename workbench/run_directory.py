@@ -60,6 +60,7 @@ def open_run(
     config: Mapping[str, Any],
     arguments: Sequence[str],
     root: Path = ROOT,
+    besides: Sequence[str] = (),
 ) -> Iterator[RunDirectory]:
     """Make a new run directory, or take up the one in ``output``; locked until the end.
 
@@ -70,6 +71,7 @@ def open_run(
         config: every resolved setting that decides the results; JSON-able.
         arguments: the command line without the program's name, kept for the reader and to resume.
         root: where new directories are made.
+        besides: what may be in the directory before it is made a run's.
 
     Raises:
         UsageError: another process is at work there, or it holds a run with another
@@ -84,7 +86,7 @@ def open_run(
     with _locked(path):
         resumed = _take_up(path, verb, config) if (path / "config.json").exists() else False
         if not resumed:
-            _refuse_strangers(path)
+            _refuse_strangers(path, besides)
             _describe(path, verb, config, arguments)
         durable.remove_leftovers(path)
         (path / "cells").mkdir(exist_ok=True)
@@ -228,8 +230,10 @@ def refuse_other(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) 
         )
 
 
-def _refuse_strangers(path: Path) -> None:
-    strangers = sorted(entry.name for entry in path.iterdir() if entry.name[0] != ".")
+def _refuse_strangers(path: Path, besides: Sequence[str]) -> None:
+    known = set(besides)
+    found = sorted(entry.name for entry in path.iterdir() if entry.name[0] != ".")
+    strangers = [name for name in found if name not in known]
     if strangers:
         raise UsageError(
             f"{path} is not empty ({strangers[0]}) and holds no run; choose another --output."

@@ -1,6 +1,6 @@
 """What every verb that measures does with a plan: refuse, run, resume, say what failed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +39,12 @@ def refuse_near_chance(
     *,
     force: bool,
     images: str = "clean images",
+    trained: Collection[str] = (),
 ) -> None:
     """Refuse a model that hardly does better than guessing: its preprocessing is likely wrong.
 
-    ``images`` says what the data are.
+    ``images`` says what the data are; models that were ``trained`` for this run are known to be
+    preprocessed as they should, and only warned of.
 
     Raises:
         UsageError: there is such a model, and no ``force``.
@@ -54,7 +56,7 @@ def refuse_near_chance(
             todo.device,
             todo.batch_size,
             console,
-            force=force,
+            force=force or entry.name in trained,
             images=images,
         )
 
@@ -83,7 +85,7 @@ def refuse_guessing(
             f"{found}, so its preprocessing or class order is likely wrong.\n"
             "Find out with `workbench check` and the same options, or go on with --force."
         )
-    console.warn(f"{found}; going on because of --force.")
+    console.warn(f"{found}; going on with it.")
 
 
 def run_cells(todo: Plan, directory: RunDirectory, console: Console) -> None:
@@ -121,7 +123,12 @@ def run_cells(todo: Plan, directory: RunDirectory, console: Console) -> None:
 
 
 def say_plan(
-    todo: Plan, lines: Sequence[str], each: str, output: Path | None, console: Console
+    todo: Plan,
+    lines: Sequence[str],
+    each: str,
+    output: Path | None,
+    console: Console,
+    **facts: object,
 ) -> None:
     """What would be done, and what of it is done already.
 
@@ -131,6 +138,7 @@ def say_plan(
         each: what there is a cell of each shard for, such as ``model and attack``.
         output: the run directory that was asked for.
         console: where output goes.
+        facts: what else the JSON document says.
     """
     store = CellStore(output / "cells") if output else None
     there = [store.read(cell) for cell in todo.cells] if store else []
@@ -138,7 +146,7 @@ def say_plan(
     models = [model.name for model in todo.models]
     shards = "1 cell" if len(todo.shards) == 1 else f"{len(todo.shards)} cells"
     for line in (
-        f"models: {', '.join(models)}",
+        f"models: {'; '.join(models)}",
         *lines,
         f"images: {len(todo.ids)}, in {shards} for each {each}",
         f"cells: {len(todo.cells)}, of which {finished} are finished",
@@ -151,6 +159,7 @@ def say_plan(
             "dry_run": True,
             "cells": len(todo.cells),
             "finished": finished,
+            **facts,
             "config": dict(todo.config),
         }
     )
@@ -164,7 +173,7 @@ def say_troubles(record: Record, command: str, console: Console) -> bool:
         command: the command line that tries failed cells again.
         console: where output goes.
     """
-    for line in _caution_lines(record):
+    for line in caution_lines(record):
         console.warn(line)
     for failure in record.failures:
         rows = f"images {failure['start']} to {failure['stop']}"
@@ -225,7 +234,7 @@ def _place(entry: Mapping[str, object]) -> str:
     return ""
 
 
-def _caution_lines(record: Record) -> list[str]:
+def caution_lines(record: Record) -> list[str]:
     """Each caution of a model once, with the attacks or corruptions that it was raised by."""
     told: dict[tuple[object, object], list[str]] = {}
     for caution in record.cautions:

@@ -23,7 +23,39 @@ from workbench.options import parse_numbers
 Options = Mapping[str, Any]
 """The parsed command line: every option by its parameter's name (`typer.Context.params`)."""
 
+MODEL_SETTINGS: Mapping[str, tuple[type, ...]] = {
+    "arch": (str,),
+    "mean": (str, list),
+    "std": (str, list),
+    "input_size": (int,),
+    "channels": (int,),
+    "num_classes": (int,),
+    "class_names": (str, list),
+    "cifar_stem": (bool,),
+    "bgr": (bool,),
+    "scale255": (bool,),
+    "probabilities": (bool,),
+}
+"""The options that say what a checkpoint is, and what each may be in a file."""
+
 COUNTING_BATCH = 500  # images that are read at once to count right predictions
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A model that was asked for.
+
+    Attributes:
+        checkpoint: a file with weights, or an architecture's name.
+        name: what tables call it.
+        options: what was said of it.
+        loaded: the model, where it is no checkpoint.
+    """
+
+    checkpoint: str
+    name: str
+    options: ModelOptions
+    loaded: LoadedModel | None = None
 
 
 @dataclass(frozen=True)
@@ -80,21 +112,41 @@ def read_data(options: Options) -> Dataset:
     )
 
 
-def load_subjects(options: Options, console: Console) -> Subjects:
-    """Load the data and every checkpoint, and number the labels as the models do.
+def wanted_models(options: Options) -> list[Wanted]:
+    """The checkpoints of the command line, with names that differ.
+
+    Raises:
+        UsageError: one is given twice, or what is said of them cannot be read.
+    """
+    checkpoints = options["checkpoints"]
+    asked = model_options(options)
+    names = unique_names(checkpoints)
+    return [Wanted(each, name, asked) for each, name in zip(checkpoints, names, strict=True)]
+
+
+def load_subjects(
+    options: Options, console: Console, wanted: Sequence[Wanted] | None = None
+) -> Subjects:
+    """Load the data and every model, and number the labels as the models do.
+
+    Args:
+        options: the parsed command line.
+        console: where output goes.
+        wanted: the models; else those of the command line.
 
     Raises:
         UsageError: something cannot be loaded, or models and data do not fit together.
         OSError: a file cannot be read.
     """
     dataset = read_data(options)
-    asked = model_options(options)
+    wanted = wanted_models(options) if wanted is None else wanted
     fitted: Dataset | None = None
     models: list[LoadedModel] = []
     reload: list[Mapping[str, Any]] = []
-    names = unique_names(options["checkpoints"])
-    for checkpoint, name in zip(options["checkpoints"], names, strict=True):
-        loaded = replace(load_model(checkpoint, asked, data=dataset.facts), name=name)
+    for each in wanted:
+        name, facts = each.name, dataset.facts
+        loaded = each.loaded or load_model(each.checkpoint, each.options, data=facts)
+        loaded = replace(loaded, name=name)
         if not models and loaded.model.input_size is not None:
             dataset = dataset.at_size(loaded.model.input_size[0])
         mine = fit(dataset, loaded.model.classes, loaded.model.class_names, options["classes"])
@@ -103,14 +155,14 @@ def load_subjects(options: Options, console: Console) -> Subjects:
             loaded = select_columns(loaded, mine.columns, mine.dataset.class_names)
         if fitted is not None and not _same(fitted, mine.dataset, whole=dataset):
             raise UsageError(
-                f"{name} numbers the classes of {dataset.name} otherwise than {names[0]}; "
-                "attack them one by one."
+                f"{name} numbers the classes of {dataset.name} otherwise than "
+                f"{wanted[0].name}; measure them one by one."
             )
         fitted = fitted or mine.dataset
         for notice in notices:
             console.note(f"{name}: {notice}")
         models.append(loaded)
-        reload.append(_reload(checkpoint, asked, dataset.facts, mine.columns))
+        reload.append(_reload(each.checkpoint, each.options, facts, mine.columns))
     if fitted is None:
         raise UsageError("There is no checkpoint to work on.")
     for notice in dataset.notices:

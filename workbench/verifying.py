@@ -12,7 +12,7 @@ from benchmarks import Finding, verify
 from benchmarks.verify import FAILS, HOLDS, SAME_MODEL, UNCHECKED
 from workbench.console import Console
 from workbench.devices import resolve_device
-from workbench.errors import UsageError
+from workbench.record_files import find_record
 from workbench.subjects import load_described
 from workbench.tables import short_spec
 
@@ -42,13 +42,7 @@ def verify_record(
         ValueError: the record is damaged, or the run directory has none.
         OSError: it cannot be opened.
     """
-    record = path / "record.h5" if path.is_dir() else path
-    if path.is_dir() and not record.is_file():
-        unfinished = (path / "config.json").is_file()
-        raise UsageError(
-            f"{path} holds no record.h5"
-            + (": the run is not finished; run its command again." if unfinished else ".")
-        )
+    record = find_record(path)
     hardware = resolve_device(device, threads)
 
     def get_model(description: Mapping[str, object]) -> tuple[nn.Module, str]:

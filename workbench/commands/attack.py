@@ -25,30 +25,14 @@ def attack(
             "Repeat for several.",
         ),
     ],
-    eps: Annotated[
-        str | None,
-        typer.Option(
-            "--eps",
-            metavar="FRACTION",
-            rich_help_panel=ATTACK,
-            help="Budget, such as 8/255, of every attack that has one.",
-        ),
-    ] = None,
+    eps: o.Eps = None,
     steps: Annotated[
         int | None,
         typer.Option(
             "--steps", min=1, rich_help_panel=ATTACK, help="Steps of every attack that has them."
         ),
     ] = None,
-    targeted: Annotated[
-        str | None,
-        typer.Option(
-            "--targeted",
-            metavar="RULE|CLASS",
-            rich_help_panel=ATTACK,
-            help="Aim at random, least-likely or next, or at one class for all.",
-        ),
-    ] = None,
+    targeted: o.Targeted = None,
     shrink: Annotated[
         bool,
         typer.Option(
@@ -83,33 +67,9 @@ def attack(
     force: o.Force = False,
     config: o.Config = None,
     debug: o.Debug = False,
-    thresholds: Annotated[
-        str,
-        typer.Option(
-            "--thresholds",
-            metavar="LIST",
-            rich_help_panel=o.OUTPUT,
-            help="Count the pixels that changed by more than these shares of their range.",
-        ),
-    ] = "0.01,0.1",
-    save_images: Annotated[
-        int,
-        typer.Option(
-            "--save-images",
-            min=0,
-            rich_help_panel=o.OUTPUT,
-            help="Pictures for each model and attack: original, result, difference.",
-        ),
-    ] = 8,
-    keep_images: Annotated[
-        bool,
-        typer.Option(
-            "--keep-images",
-            rich_help_panel=o.OUTPUT,
-            help="Keep every attacked image in the record, so that `workbench verify` can "
-            "confirm each claim.",
-        ),
-    ] = False,
+    thresholds: o.Thresholds = "0.01,0.1",
+    save_images: o.SaveImages = 8,
+    keep_images: o.KeepImages = False,
     output: o.Output = None,
     dry_run: o.DryRun = False,
     json_output: o.Json = False,

@@ -1,4 +1,4 @@
-"""`workbench benchmark`: how often is a model wrong on corrupted images?"""
+"""`workbench benchmark`: models through a suite of attacks and corruptions."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,12 +7,48 @@ import typer
 
 from workbench import options as o
 from workbench.console import make_console
+from workbench.suite_file import apply_suite
+
+SUITE = "Suite"
 
 
 def benchmark(
     ctx: typer.Context,
-    checkpoints: o.Checkpoints,
     data: o.Data,
+    checkpoints: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CHECKPOINT...]",
+            help="Files with weights, or an architecture's name for published weights; none where "
+            "the suite names models.",
+        ),
+    ] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(
+            "--suite",
+            "-s",
+            metavar="NAME|FILE.toml",
+            is_eager=True,
+            callback=apply_suite,
+            rich_help_panel=SUITE,
+            help="What the models are put through, and maybe which models: quick, standard, full "
+            "(`workbench list suites`), or a file. Flags win.",
+        ),
+    ] = None,
+    attacks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--attack",
+            "-a",
+            metavar="SPEC",
+            rich_help_panel=SUITE,
+            help="Such as fgsm, or 'pgd(eps=8/255, steps=20)'; repeat for several. In place of "
+            "the suite's.",
+        ),
+    ] = None,
+    eps: o.Eps = None,
+    targeted: o.Targeted = None,
     corruptions: o.Corruptions = "standard",
     severities: o.Severities = "1-5",
     baseline: Annotated[
@@ -66,21 +102,29 @@ def benchmark(
     download: o.Download = False,
     seed: o.Seed = 0,
     device: o.Device = "auto",
+    precision: o.PrecisionOption = o.Precision.AUTO,
     batch_size: o.BatchSize = None,
     threads: o.Threads = None,
     shard_size: o.ShardSize = None,
     force: o.Force = False,
     config: o.Config = None,
     debug: o.Debug = False,
+    thresholds: o.Thresholds = "0.01,0.1",
+    save_images: o.SaveImages = 8,
+    keep_images: o.KeepImages = False,
     output: o.Output = None,
     dry_run: o.DryRun = False,
     json_output: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Measure checkpoints under common corruptions: errors, and mCE against a named baseline.
+    """Put models through attacks and common corruptions, and keep every number with its images.
 
-    Images are corrupted in memory, or read from a released set. Results are kept cell by cell in a
-    run directory; the same command with --output DIR resumes it, with another --baseline too.
+    Without a suite these are the 15 standard corruptions at 5 severities, and the attacks you name;
+    --corruptions none leaves them out. A suite in a
+    file may name models by architecture, defense and seed: they are trained where they are missing.
+
+    Results are kept cell by cell in a run directory; the same command with --output DIR resumes it,
+    with another --baseline too.
     """
     from workbench.benchmarking import benchmark_checkpoints
 

@@ -13,6 +13,7 @@ from workbench.console import Console, make_console
 from workbench.errors import unknown
 from workbench.options import Debug, Json, Quiet
 from workbench.recipes import recipes
+from workbench.suites import suites
 
 
 class Kind(StrEnum):
@@ -25,6 +26,11 @@ class Kind(StrEnum):
     ARCHITECTURES = "architectures"
     DATASETS = "datasets"
     RECIPES = "recipes"
+    SUITES = "suites"
+
+
+FILES = {Kind.RECIPES: recipes, Kind.SUITES: suites}
+"""What comes as files, which are shown as they stand."""
 
 
 def list_names(
@@ -32,23 +38,23 @@ def list_names(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="Only names with this text; the full name of an attack, a defense, a corruption "
-            "or a recipe shows its settings or strengths."
+            help="Only names with this text; the full name of an attack, a defense, a corruption, "
+            "a recipe or a suite shows its settings or strengths."
         ),
     ] = None,
     json_output: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """List the attacks, defenses, corruptions, architectures, data sets or recipes there are."""
+    """List the attacks, defenses, corruptions, architectures, data sets, recipes or suites."""
     console = make_console(json_output=json_output, quiet=quiet)
     _add_plugins(kind, console)
     known = _names(kind, name)
     if name in known and kind is Kind.CORRUPTIONS:
         _show_strengths(console, name, known[name])
         return
-    if name in known and kind is Kind.RECIPES:
-        _show_recipe(console, name)
+    if name in known and kind in FILES:
+        _show_file(console, kind, name)
         return
     if name in known and kind in (Kind.ATTACKS, Kind.DEFENSES):
         _show_settings(console, kind, name, known[name])
@@ -120,8 +126,8 @@ def _names(kind: Kind, name: str | None) -> dict[str, str]:
             key: f"{each.family}; one of the standard 15" if key in STANDARD else each.family
             for key, each in CORRUPTIONS.items()
         }
-    if kind is Kind.RECIPES:
-        return {key: each.summary for key, each in recipes().items()}
+    if kind in FILES:
+        return {key: each.summary for key, each in FILES[kind]().items()}
     if kind is Kind.DATASETS:
         from workbench.datasets import datasets
 
@@ -170,19 +176,19 @@ def _show_strengths(console: Console, name: str, summary: str) -> None:
     console.essential(name)
 
 
-def _show_recipe(console: Console, name: str) -> None:
+def _show_file(console: Console, kind: Kind, name: str) -> None:
     """The file as it stands: its comments say what its values leave open."""
-    recipe = recipes()[name]
-    console.show(recipe.text.rstrip())
+    file = FILES[kind]()[name]
+    console.show(file.text.rstrip())
     console.document(
         {
-            "kind": "recipes",
+            "kind": kind.value,
             "name": name,
-            "summary": recipe.summary,
-            "settings": tomllib.loads(recipe.text),
+            "summary": file.summary,
+            "settings": tomllib.loads(file.text),
         }
     )
-    console.essential(recipe.text.rstrip())
+    console.essential(file.text.rstrip())
 
 
 def _titled(title: str) -> Any:

@@ -1,12 +1,16 @@
 """`workbench train`: a checkpoint that can be attacked without any flags."""
 
+from dataclasses import fields
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from workbench import options as o
 from workbench.console import make_console
+
+if TYPE_CHECKING:
+    from workbench.training_plan import Request
 
 TRAINING = "Training"
 
@@ -220,44 +224,32 @@ def train(
     """
     from workbench.replicates import train_replicates
     from workbench.training import train_checkpoint
-    from workbench.training_plan import Request
 
-    request = Request(
-        arch=arch,
-        data=data,
-        defenses=tuple(defenses or ()),
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        momentum=momentum,
-        weight_decay=weight_decay,
-        optimizer=optimizer.value,
-        schedule=schedule.value,
-        warmup=warmup,
-        spare_norms=spare_norms,
-        label_smoothing=label_smoothing,
-        ema=ema,
-        start=start,
-        mean=o.parse_numbers(mean, "--mean"),
-        std=o.parse_numbers(std, "--std"),
-        last_layer_only=last_layer_only,
-        hold_out=hold_out,
-        cifar_stem=cifar_stem,
-        input_size=input_size,
-        limit=limit,
-        classes=classes,
-        download=download,
-        seed=seed,
-        device=device,
-        precision=precision.value,
-        workers=workers,
-        threads=threads,
-        output=output,
-        dry_run=dry_run,
-        arguments=tuple(o.arguments(ctx)),
-    )
+    request = training_request(ctx)
     console = make_console(json_output=json_output, quiet=quiet)
     if seeds == 1:
         train_checkpoint(request, console)
     elif not train_replicates(request, seeds, console):
         raise typer.Exit(1)
+
+
+def training_request(ctx: typer.Context) -> "Request":
+    """What was asked for on a command line of `workbench train` that has been parsed."""
+    from workbench.training_plan import Request
+
+    given = {
+        name: ctx.params[name]
+        for name in (field.name for field in fields(Request))
+        if name in ctx.params
+    }
+    texts = {name: str(given[name]) for name in ("optimizer", "schedule", "precision")}
+    return Request(
+        **{
+            **given,
+            **texts,
+            "defenses": tuple(given["defenses"] or ()),
+            "mean": o.parse_numbers(given["mean"], "--mean"),
+            "std": o.parse_numbers(given["std"], "--std"),
+            "arguments": tuple(o.arguments(ctx)),
+        }
+    )

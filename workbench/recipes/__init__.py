@@ -5,26 +5,9 @@ further ones say where a value is not the study's. It leaves open what depends o
 data.
 """
 
-from importlib.resources import files
-from pathlib import Path
-from typing import NamedTuple
+from workbench.described_files import Described, described_files
 
 
-class Recipe(NamedTuple):
-    """A recipe's text, and what its first line says of it."""
-
-    summary: str
-    text: str
-
-
-def recipes() -> dict[str, Recipe]:
+def recipes() -> dict[str, Described]:
     """Every recipe by its name."""
-    found = sorted(each.name for each in files(__package__).iterdir())
-    texts = {
-        Path(name).stem: files(__package__).joinpath(name).read_text(encoding="utf-8")
-        for name in found
-        if name.endswith(".toml")
-    }
-    return {
-        name: Recipe(text.partition("\n")[0].lstrip("# "), text) for name, text in texts.items()
-    }
+    return described_files(__package__)

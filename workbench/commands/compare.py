@@ -1,0 +1,74 @@
+"""`workbench compare`: which model is better, and how sure is that?"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workbench import options as o
+from workbench.console import make_console
+
+
+def compare(
+    records: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RECORD...",
+            help="Records, or the run directories that they are in; several are of the same data.",
+        ),
+    ],
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            "--baseline",
+            metavar="MODEL|ROW",
+            help="The row that all others are tested against; else the record's own baseline, "
+            "or the first row.",
+        ),
+    ] = None,
+    fold: Annotated[
+        bool,
+        typer.Option(
+            "--fold/--no-fold",
+            help="Put models that are the same training with other seeds into one row.",
+        ),
+    ] = True,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns",
+            metavar="LIST",
+            help="What tables show: clean, robust, success, moved, corruptions, all, or measures "
+            "such as mce,robust-accuracy:pgd. Tests and JSON are of everything all the same.",
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option("--sort", metavar="MEASURE", help="Rows by this measure, the best first."),
+    ] = None,
+    fail_under: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fail-under",
+            metavar="METRIC=VALUE",
+            help="Exit with 1 if a row is worse than VALUE (0.3 or 30%): below it where higher is "
+            "better, above it for errors and mCE. May be given several times.",
+        ),
+    ] = None,
+    seed: o.Seed = 0,
+    debug: o.Debug = False,
+    json_output: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Compare the models of records, with intervals, paired tests and Holm's correction.
+
+    Under each number stands whether it is better or worse than the baseline's, or no difference is
+    shown. Models that differ in the training seed alone are one row, with their spread.
+
+    Exit code 0: done. 1: a row is worse than --fail-under allows. 2: a record cannot be read.
+    """
+    from workbench.comparing import Asked, compare_records
+
+    asked = Asked(baseline, fold, tuple(fail_under or ()), sort, columns, seed)
+    if not compare_records(records, asked, make_console(json_output=json_output, quiet=quiet)):
+        raise typer.Exit(1)

@@ -1,0 +1,128 @@
+"""What `workbench compare` does: read records, compare their models, show it, check the limits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import Record, compare, read_record
+from benchmarks.joining import join
+from workbench.comparison_tables import comparison_tables, legend
+from workbench.console import Console
+from workbench.gates import parse_gate
+from workbench.measure_names import Measure, find_measure, find_measures
+from workbench.record_files import find_record
+from workbench.running import caution_lines
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for beside the records.
+
+    Attributes:
+        baseline: the row or model that all others are tested against.
+        fold: whether replicates are one row.
+        fail_under: limits, each METRIC=VALUE.
+        sort: the measure that rows are sorted by, best first.
+        columns: the measures that tables show.
+        seed: of the bootstrap.
+    """
+
+    baseline: str | None = None
+    fold: bool = True
+    fail_under: tuple[str, ...] = ()
+    sort: str | None = None
+    columns: str | None = None
+    seed: int = 0
+
+
+def compare_records(paths: Sequence[Path], asked: Asked, console: Console) -> bool:
+    """Show how the models of records compare; whether every limit is kept.
+
+    Raises:
+        ValueError: a record cannot be read or they do not belong together, or there is no such
+            baseline, measure or limit.
+        OSError: a record cannot be opened.
+    """
+    files = [find_record(path) for path in paths]
+    record = read_together(files)
+    comparison = compare(record, baseline=asked.baseline, fold=asked.fold, seed=asked.seed)
+    measures: list[Measure] = list(comparison["measures"])  # type: ignore[call-overload]
+    gates = [parse_gate(text, measures) for text in asked.fail_under]
+    shown = _shown(asked.columns, measures)
+    if asked.sort is not None:
+        rows = _sorted(comparison["rows"], find_measure(asked.sort, measures, "--sort"))
+        comparison = {**comparison, "rows": rows}
+    for table in comparison_tables(comparison, shown, console.out.width):
+        console.show(table)
+    console.show(*legend(comparison))
+    if asked.columns is None and len(shown) < len(measures):
+        console.show(
+            "not shown: how far images moved under attacks with a budget; --columns all shows it"
+        )
+    for line in caution_lines(record):
+        console.warn(line)
+    if record.failures:
+        cells = "1 cell" if len(record.failures) == 1 else f"{len(record.failures)} cells"
+        console.warn(f"{cells} of the record failed; numbers are over what finished.")
+    checked = [gate.check(row) for gate in gates for row in comparison["rows"]]  # type: ignore[attr-defined]
+    missed = [each for each in checked if not each["passed"]]
+    for each in missed:
+        console.error(str(each["message"]))
+    if gates and not missed:
+        console.show(f"every row keeps {', '.join(asked.fail_under)}")
+    names = "\n".join(str(row["name"]) for row in comparison["rows"])  # type: ignore[attr-defined]
+    console.essential(("missed" if missed else "kept") if gates else names)
+    console.document(
+        {
+            "records": [str(file) for file in files],
+            **comparison,
+            "cautions": list(record.cautions),
+            "failures": list(record.failures),
+            "gates": checked,
+        }
+    )
+    return not missed
+
+
+def read_together(files: Sequence[Path]) -> Record:
+    """One record, or several joined into one.
+
+    Raises:
+        ValueError: one cannot be read, or they do not belong together.
+        OSError: one cannot be opened.
+    """
+    records = [read_record(file) for file in files]
+    return records[0] if len(records) == 1 else join(records)
+
+
+def _shown(columns: str | None, measures: Sequence[Measure]) -> list[Measure]:
+    """The measures that tables show: those that were asked for, or all that can be better."""
+    if columns is None:
+        return [each for each in measures if each["better"] is not None]
+    parts = [part for part in _split(columns) if part]
+    found = [each for part in parts for each in find_measures(part, measures, "--columns")]
+    return list({each["key"]: each for each in found}.values())
+
+
+def _split(text: str) -> list[str]:
+    """Parts between commas that stand in no parentheses: specs have commas of their own."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts]
+
+
+def _sorted(rows: Any, measure: Measure) -> list[Any]:
+    """Rows by a measure, the best first; those without a number last."""
+    sign = 1 if measure["better"] == "lower" else -1
+
+    def place(row: Any) -> tuple[bool, float]:
+        value = row["numbers"][measure["key"]]["value"]
+        return value is None, 0.0 if value is None else sign * value
+
+    return sorted(rows, key=place)

@@ -1,0 +1,139 @@
+"""What a run would cost: passes, time and bytes, told before it is begun.
+
+An attack's passes are counted on a network of one layer that it cannot fool, so that it takes all
+the steps it may: the counts are bounds. Times are those of a few images, measured now.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+
+from attacks.attacked import Attack
+from attacks.execution import engine
+from benchmarks import Corrupted, Plan, columns
+from benchmarks.evaluation import float32_logits
+from benchmarks.suite import Shard
+from workbench.console import duration
+
+TO_TRAIN = "images_to_train_on"  # in a model's description: over all epochs, if it is untrained
+
+TRIED = 2  # images that an attack is counted on
+TIMED = 32  # images at most that a pass or a corruption is timed on
+MARGIN = 1e4  # in logits, of the network that is not fooled
+EVALUATIONS = 2  # of each attacked image: as it is, and in 8 bits
+BACKWARD = 2  # forward passes that a backward one takes: two matrix products for each of its one
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run would cost at most, as far as can be told.
+
+    Attributes:
+        forwards: images through a network, training aside.
+        backwards: gradients with respect to an image, training aside.
+        seconds: of measuring.
+        training_seconds: of the passes that missing networks are trained with.
+        bytes: of the cells and the record, before they are compressed.
+    """
+
+    forwards: int
+    backwards: int
+    seconds: float
+    training_seconds: float
+    bytes: int
+
+    def lines(self) -> Iterator[str]:
+        """For a person."""
+        yield f"passes: up to {self.forwards:,} forward and {self.backwards:,} backward"
+        if self.training_seconds:
+            yield f"training: about {duration(self.training_seconds)}, what defenses do not counted"
+        yield f"time: up to about {duration(self.seconds)}, by passes timed just now"
+        yield f"disk: up to {self.bytes / 1e6:,.1f} MB"
+
+    def document(self) -> dict[str, object]:
+        """For a program."""
+        return asdict(self)
+
+
+def estimate(todo: Plan) -> Estimate:
+    """See what a plan would cost, if nothing of it were finished."""
+    images = len(todo.ids)
+    start, stop = todo.shards[0]
+    shard = todo.examples.shard(start, min(stop, start + TIMED))
+    shown = shard.images.to(todo.device)
+    shard = Shard(shard.ids, shown, shard.labels)
+    passes = [_passes(condition.attack, shown[:TRIED], todo) for condition in todo.conditions]
+    evaluated = todo.clean + EVALUATIONS * len(passes) + len(todo.corruptions)
+    forwards = images * (evaluated + sum(forward for forward, _ in passes))
+    backwards = images * sum(backward for _, backward in passes)
+    seconds = images * sum(_corrupting(each, shard) for each in todo.corruptions)
+    training = 0.0
+    for entry in todo.models:
+        forward = _timed(_forward(entry.get(), shown, todo.batch_size)) / len(shown)
+        seconds += forward * (forwards + BACKWARD * backwards)
+        learned = entry.description.get(TO_TRAIN, 0)
+        training += forward * (1 + BACKWARD) * learned if isinstance(learned, int) else 0
+    count = len(todo.models)
+    return Estimate(count * forwards, count * backwards, seconds, training, _bytes(todo, shown))
+
+
+class _Stubborn(nn.Module):
+    """Sure of the first class whatever the image, with a gradient that is nowhere zero."""
+
+    def __init__(self, images: Tensor, classes: int) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        weight = torch.randn(images[0].numel(), classes, generator=generator)
+        self.weight = nn.Parameter(weight.to(images.device))
+        self.margin = MARGIN * nn.functional.one_hot(torch.tensor(0), classes).to(images)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.flatten(1) @ self.weight + self.margin
+
+
+def _passes(attack: Attack, images: Tensor, todo: Plan) -> tuple[int, int]:
+    """Forward and backward passes that an attack takes at most for an image, as far as it tells."""
+    names = todo.config["class_names"]
+    classes = len(names) if isinstance(names, list) else 10
+    labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+    try:
+        with engine(precision=todo.precision, batch_size=todo.batch_size):
+            found = attack(_Stubborn(images, classes), images, labels, seeds=labels)
+    except Exception:  # noqa: BLE001  (an attack may refuse such a network; then its cost is unknown)
+        return 0, 0
+    return int(found.forwards.max()), int(found.backwards.max())
+
+
+def _corrupting(corrupted: Corrupted, shard: Shard) -> float:
+    """Seconds for one image."""
+    few = Shard(shard.ids[:4], shard.images[:4], shard.labels[:4])
+    return _timed(lambda: corrupted.corrupt(few, slice(0, len(few.labels)))) / len(few.labels)
+
+
+def _forward(model: nn.Module, images: Tensor, batch_size: int | None) -> Callable[[], object]:
+    # A value is asked for, so that a device that works ahead has to be done.
+    return lambda: float(float32_logits(model, images, batch_size).sum())
+
+
+def _timed(work: Callable[[], object]) -> float:
+    """Seconds that work takes once it has been done before."""
+    work()
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _bytes(todo: Plan, images: Tensor) -> int:
+    rows = {
+        "clean": columns.empty_rows(columns.CLEAN, 0),
+        "attack": columns.empty_rows(columns.ATTACK, 0, len(todo.thresholds)),
+        "corruption": columns.empty_rows(columns.CORRUPTED, 0),
+    }
+    size = 2 * sum(rows[cell.kind].itemsize * (cell.stop - cell.start) for cell in todo.cells)
+    attacked = [cell for cell in todo.cells if cell.kind == "attack"]
+    kept = sum(min(todo.kept_per_shard, cell.stop - cell.start) for cell in attacked)
+    # An original and a result, in the cell and in the record.
+    return size + 4 * kept * images[0].numel() * images.element_size()

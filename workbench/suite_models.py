@@ -1,0 +1,211 @@
+"""The models of a suite: checkpoints, and networks that are trained where they are missing.
+
+A table ``[[models]]`` of a suite is one of two. ``checkpoint`` names a file, or an architecture
+with published weights; ``name`` and the options of a model (``arch``, ``mean``, ``std``, ...) stand
+beside it where they are needed. ``architectures`` × ``defenses`` × ``seeds`` are networks to train:
+a defense is a spec, a list of specs, or ``none``; ``train`` holds options of `workbench train`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from workbench.commands.train import train, training_request
+from workbench.console import Console
+from workbench.errors import UsageError, unknown
+from workbench.estimating import TO_TRAIN
+from workbench.models import LoadedModel, ModelOptions
+from workbench.run_directory import slug
+from workbench.subjects import MODEL_SETTINGS, Options, Wanted, model_options
+from workbench.tables import short_spec
+from workbench.training import BEST, RESULTS, Diverged, prepared, train_one
+from workbench.training_plan import Request, Splits, load_splits, make_start, make_task
+
+UNDEFENDED = ("none", "plain", "")
+MODELS = "models"  # the folder of a run directory that the trainings are in
+OF_CHECKPOINT = ("checkpoint", "name", *MODEL_SETTINGS)
+OF_TRAINING = ("architectures", "defenses", "seeds", "train")
+DECIDED = ("output", "seed", "seeds", "dry-run", "json", "quiet", "debug", "device", "threads")
+
+
+@dataclass(frozen=True)
+class Training:
+    """A network that the suite names by how it is trained.
+
+    Attributes:
+        name: what tables call it.
+        request: of the training; its output is where the run directory is or will be.
+    """
+
+    name: str
+    request: Request
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the trained network is or will be."""
+        return Path(self.request.output or "") / BEST
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the training has ended, as far as the files there say."""
+        return (Path(self.request.output or "") / RESULTS).is_file()
+
+    @property
+    def wanted(self) -> Wanted:
+        """The trained network."""
+        return Wanted(str(self.checkpoint), self.name, ModelOptions())
+
+
+def suite_models(
+    tables: Sequence[Mapping[str, Any]], options: Options, output: Path
+) -> list[Wanted | Training]:
+    """The models that a suite names, in its order.
+
+    Args:
+        tables: the suite's ``[[models]]``.
+        options: of `workbench benchmark`: data, device and the like.
+        output: the run directory.
+
+    Raises:
+        UsageError: a table is not written as it should be, or two models are the same.
+    """
+    found: list[Wanted | Training] = []
+    for number, table in enumerate(tables, 1):
+        where = f"[[models]] number {number} of the suite"
+        keys = OF_CHECKPOINT if "checkpoint" in table else OF_TRAINING
+        for key in table:
+            if key.replace("-", "_") not in keys:
+                raise UsageError(f"{where}: {unknown('setting', key, keys)}")
+        if "checkpoint" in table:
+            found.append(_checkpoint(table, options, where))
+        else:
+            found += _trainings(table, options, output / MODELS, where)
+    names = [each.name for each in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"The suite names two models {twice!r}; give one another name.")
+    return found
+
+
+def train_missing(
+    models: Iterable[Wanted | Training], console: Console, command: str
+) -> Iterator[Wanted]:
+    """The checkpoints of the models, those that are missing trained first; a finished one is read.
+
+    A training that diverges is told and left out.
+
+    Args:
+        models: of the suite.
+        console: hears of every epoch.
+        command: the command line that goes on after an interruption.
+
+    Raises:
+        UsageError: a training cannot be begun or gone on with.
+        Interrupted: Ctrl-C.
+    """
+    known: dict[object, Splits] = {}
+    for each in models:
+        if isinstance(each, Wanted):
+            yield each
+            continue
+        try:
+            with prepared(each.request, console) as (request, device, listener):
+                key = (request.data, request.classes, request.limit)
+                if key not in known:
+                    known[key] = load_splits(request, listener)
+                if not each.is_finished:
+                    console.note(f"training {each.name}:")
+                task = make_task(request, known[key])
+                train_one(request, task, make_start(request, task), device, listener, command)
+        except Diverged as error:
+            console.error(f"{each.name} is left out: {' '.join(str(error).split())}")
+            continue
+        yield each.wanted
+
+
+def untrained(training: Training, console: Console) -> Wanted:
+    """The network of a training before it has learned, to see what measuring it would cost."""
+    request = training.request
+    task = make_task(request, load_splits(request, console))
+    model = make_start(request, task).model.eval()
+    parameters = sum(weight.numel() for weight in model.parameters())
+    learned = request.epochs * len(task.fitted)
+    description = {"arch": request.arch, "parameters": parameters, TO_TRAIN: learned}
+    loaded = LoadedModel(training.name, model, f"untrained: {request}", description)
+    return replace(training.wanted, loaded=loaded)
+
+
+def _checkpoint(table: Mapping[str, Any], options: Options, where: str) -> Wanted:
+    given = {key.replace("-", "_"): value for key, value in table.items()}
+    checkpoint = given.pop("checkpoint")
+    name = given.pop("name", checkpoint)
+    for key, value in given.items():
+        if not isinstance(value, MODEL_SETTINGS[key]):
+            kind = " or ".join(each.__name__ for each in MODEL_SETTINGS[key])
+            raise UsageError(f"{where}: {key} is a {kind}, not {value!r}.")
+    texts = {
+        key: ",".join(map(str, value)) if isinstance(value, list) else value
+        for key, value in given.items()
+    }
+    if not isinstance(checkpoint, str) or not isinstance(name, str):
+        raise UsageError(f"{where}: checkpoint and name are texts.")
+    return Wanted(checkpoint, name, model_options({**options, **texts}))
+
+
+def _trainings(
+    table: Mapping[str, Any], options: Options, folder: Path, where: str
+) -> Iterator[Training]:
+    if "architectures" not in table:
+        raise UsageError(f"{where} has neither a checkpoint nor architectures.")
+    architectures = _listed(table["architectures"])
+    defenses = [_listed(each) for each in _listed(table.get("defenses", ["none"]))]
+    seeds = _listed(table.get("seeds", [options["seed"]]))
+    settings = table.get("train", {})
+    if not isinstance(settings, dict):
+        raise UsageError(f"{where}: train is a table of options, such as {{ epochs = 10 }}.")
+    refused = next((key for key in settings if key.replace("_", "-") in DECIDED), None)
+    if refused is not None:
+        raise UsageError(f"{where}: {refused} is not set for each training, but for the run.")
+    for arch, specs, seed in product(architectures, defenses, seeds):
+        mine = [spec for spec in specs if spec not in UNDEFENDED]
+        name = ", ".join([short_spec(arch), *(mine or ["plain"])])
+        name += f", seed {seed}" if len(seeds) > 1 else ""
+        flags = ["--data", options["data"], "--seed", seed, "--device", options["device"]]
+        flags += ["--threads", options["threads"]] if options["threads"] else []
+        flags += ["--download"] if options["download"] else []
+        flags += ["--classes", options["classes"]] if options["classes"] else []
+        flags += [flag for key, value in settings.items() for flag in _flags(key, value)]
+        flags += [flag for spec in mine for flag in ("--defense", spec)]
+        arguments = [str(each) for each in (arch, *flags)]
+        request = replace(_request(arguments, where), output=folder / slug(name, limit=100))
+        yield Training(name, request)
+
+
+def _request(arguments: Sequence[str], where: str) -> Request:
+    """The training that a command line of `workbench train` asks for."""
+    app = typer.Typer()
+    app.command("train")(train)
+    command = typer.main.get_command(app)
+    problem = typer.BadParameter.__mro__[1]  # typer gives its base no public name
+    try:
+        context = command.make_context("train", list(arguments), obj=["train", *arguments])
+    except problem as error:
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        raise UsageError(f"{where}, train: {' '.join(message.split())}") from error
+    return training_request(context)
+
+
+def _flags(key: str, value: object) -> list[object]:
+    """An option as flags: ``epochs = 3`` is ``--epochs 3``, ``true`` a flag alone."""
+    flag = "--" + key.replace("_", "-")
+    if isinstance(value, bool):
+        return [flag] if value else []
+    return [each for one in _listed(value) for each in (flag, one)]
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
