@@ -15,11 +15,13 @@ References:
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from benchmarks.columns import Array
 from benchmarks.failure_prediction import risk_coverage
 from benchmarks.intervals import RESAMPLES, bootstrap_means, resampled, wilson
 from benchmarks.reading import Record
@@ -175,58 +177,81 @@ def _model(
     seed: int,
 ) -> JSON:
     """Every condition of one model, and the means over those at the places ``averaged``."""
-    parts = [_Condition(answers, m, labels, drawn) for answers in asked]
-    per_image = [part.per_image for part in parts]
-    extra = []
-    if averaged:  # NaN where one of the cells has none
-        extra = [np.mean([per_image[c] for c in averaged], axis=0)]
-    stacked = np.concatenate(per_image + extra, axis=1)
-    intervals = bootstrap_means(stacked, seed).reshape(-1, len(_MEANS) + 1, 2)
-    told = [part.told(intervals[c, 1:]) for c, part in enumerate(parts)]
-    mean = None
-    if averaged:
-        mean = _averaged([parts[c] for c in averaged], extra[0], intervals[-1])
+    columns = [{name: values[m] for name, values in each.columns.items()} for each in asked]
+    measured = [each.measured[m] for each in asked]
+    parts = [_measured(columns[c], labels, measured[c], drawn) for c in range(len(asked))]
+    # A mean over cells is over the images that all of them count.
+    common = np.all([measured[c] for c in averaged], axis=0)
+    cells = [
+        parts[c] if (measured[c] == common).all() else _measured(columns[c], labels, common, drawn)
+        for c in averaged
+    ]
+    stacked = [part.per_image for part in parts]
+    if cells:
+        stacked.append(np.mean([cell.per_image for cell in cells], axis=0))
+    together = np.concatenate(stacked, axis=1)
+    intervals = bootstrap_means(together, seed).reshape(-1, len(_MEANS) + 1, 2)
+    told = [
+        _told(each, part, ends[1:])
+        for each, part, ends in zip(asked, parts, intervals, strict=False)
+    ]
+    mean = _averaged(cells, stacked[-1], intervals[-1]) if cells else None
     return {"conditions": told, "mean_over_corruptions": mean}
 
 
-class _Condition:
-    """One model under one condition: its numbers and their resamples."""
+@dataclass(frozen=True)
+class _Measured:
+    """One model under one condition, over some images.
 
-    def __init__(
-        self, answers: Answers, m: int, labels: NDArray[np.int32], drawn: NDArray[np.uint8]
-    ) -> None:
-        self._answers = answers
-        self.measured = answers.measured[m]
-        columns = {name: values[m] for name, values in answers.columns.items()}
-        wrong = columns["prediction"] != labels
-        names = ("confidence", "loss", "brier")
-        found = [wrong, *(columns[name] for name in names)]
-        # (E, 4): wrong and the columns of `_MEANS`, NaN where the image does not count.
-        self.per_image = np.where(self.measured, found, np.nan).T.astype(np.float64)
-        confidence, failed = columns["confidence"][self.measured], wrong[self.measured]
-        self.calibrated = calibrated_ece(confidence)
-        self.values, self.resamples = _ranked(confidence, failed, self.measured, drawn)
+    Attributes:
+        per_image: (E, 4), wrong and the columns of `_MEANS`, NaN where the image does not count.
+        values: `_OTHERS` (3,), and ``resamples`` (3, R) of the images.
+        calibrated: see `calibrated_ece`.
+    """
 
-    def told(self, means_intervals: Floats) -> JSON:
-        answers, wrong = self._answers, self.per_image[self.measured, 0]
-        errors, count = int(wrong.sum()), len(wrong)
-        numbers: JSON = {
-            "condition": answers.condition,
-            "kind": answers.kind,
-            "corruption": answers.corruption,
-            "severity": answers.severity,
-            "images": count,
-            "error": errors / count if count else None,
-            "error_interval": _interval(wilson(errors, count)),
-        }
-        for k, name in enumerate(_MEANS):
-            values = self.per_image[self.measured, k + 1]
-            numbers[name] = _number(values.mean()) if count else None
-            numbers[f"{name}_interval"] = _interval(means_intervals[k])
-        return numbers | _others(self.values, self.resamples, self.calibrated)
+    per_image: Floats
+    values: Floats
+    resamples: Floats
+    calibrated: tuple[float, float]
 
 
-def _averaged(cells: Sequence[_Condition], per_image: Floats, intervals: Floats) -> JSON:
+def _measured(
+    columns: Mapping[str, Array],
+    labels: NDArray[np.int32],
+    images: NDArray[np.bool_],
+    drawn: NDArray[np.uint8],
+) -> _Measured:
+    """What columns (E,) say over ``images``, bool (E,)."""
+    wrong = columns["prediction"] != labels
+    found = [wrong, columns["confidence"], columns["loss"], columns["brier"]]
+    confidence = columns["confidence"][images]
+    return _Measured(
+        np.where(images, found, np.nan).T.astype(np.float64),
+        *_ranked(confidence, wrong[images], images, drawn),
+        calibrated_ece(confidence),
+    )
+
+
+def _told(answers: Answers, part: _Measured, means_intervals: Floats) -> JSON:
+    """The numbers of one condition."""
+    counted = part.per_image[np.isfinite(part.per_image[:, 0])]
+    count, errors = len(counted), int(counted[:, 0].sum())
+    numbers: JSON = {
+        "condition": answers.condition,
+        "kind": answers.kind,
+        "corruption": answers.corruption,
+        "severity": answers.severity,
+        "images": count,
+        "error": errors / count if count else None,
+        "error_interval": _interval(wilson(errors, count)),
+    }
+    for k, name in enumerate(_MEANS):
+        numbers[name] = _number(counted[:, k + 1].mean()) if count else None
+        numbers[f"{name}_interval"] = _interval(means_intervals[k])
+    return numbers | _others(part.values, part.resamples, part.calibrated)
+
+
+def _averaged(cells: Sequence[_Measured], per_image: Floats, intervals: Floats) -> JSON:
     """The means over cells, over the images that all of them count."""
     counted = np.isfinite(per_image[:, 0])
     means = per_image[counted].mean(axis=0) if counted.any() else np.full(len(_MEANS) + 1, np.nan)
@@ -263,19 +288,19 @@ def _ranked(
 ) -> tuple[Floats, Floats]:
     """`_OTHERS` of the answers (3,), and of resamples of the record's images (3, R)."""
     gaps = _gaps(confidence.astype(np.float64), ~wrong, BINS)
+    resamples = np.full((3, drawn.shape[1]), np.nan)
     if not len(gaps):
-        return np.full(3, np.nan), np.full((3, drawn.shape[1]), np.nan)
-    value = np.abs(gaps.sum(axis=0)).sum() / len(gaps)
+        return np.full(3, np.nan), resamples
+    ece = np.abs(gaps.sum(axis=0)).sum() / len(gaps)
+    values = np.array([ece, *np.concatenate(risk_coverage(confidence, wrong))])
     if len(gaps) == 1:  # no spread to resample
-        drawn = drawn[:, :0]
+        return values, resamples
     weights = drawn if measured.all() else drawn[measured]
     sums = gaps.T.astype(np.float32) @ weights.astype(np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):
-        eces = np.abs(sums).sum(axis=0) / weights.sum(axis=0, dtype=np.int64)
-    return (
-        np.array([value, *np.concatenate(risk_coverage(confidence, wrong))]),
-        np.stack([eces, *risk_coverage(confidence, wrong, weights)]),
-    )
+        resamples[0] = np.abs(sums).sum(axis=0) / weights.sum(axis=0, dtype=np.int64)
+    resamples[1:] = risk_coverage(confidence, wrong, weights)
+    return values, resamples
 
 
 def _gaps(confidence: Floats, right: NDArray[np.bool_], bins: int) -> Floats:

@@ -9,20 +9,20 @@ A curve is the *drop*, error at a severity less error on the untouched images, o
 are *shares* of that. Between severities the curve is taken as straight. The rules, in this order:
 
 1. ``flat``: no drop and no gain reaches 5 points (`FLAT`). On 1,000 images the 95 % interval of a
-   difference of two errors is about ± 2 to 3 points: less than 5 is hardly told from none.
+   difference of two errors is ± 2 to 3 points where 10 to 20 % of the answers differ: half of 5.
 2. ``irregular``: the end is under 5 points, so the curve returned, or it was gained back on the way
    by over 30 % of the end (`GAINED_BACK`), so that it does not fall.
-3. Two neighbouring fifths of the scale hold 70 % of the drop or more (`CONCENTRATED`), of which a straight line has 40 %: 70 % is half-way from there to all.
-   ``early drop then flat`` where those two fifths begin at severity 0, ``threshold collapse`` where
-   they begin later.
+3. Two neighbouring fifths of the scale hold 70 % of the drop or more (`CONCENTRATED`), of which a
+   straight line has 40 %: 70 % is half-way from there to all. ``early drop then flat`` where those
+   fifths begin at severity 0, ``threshold collapse`` where they begin later.
 4. ``near-linear``: the least-squares line through all points explains 85 % of their variance or
    more (`LINEAR`). At severities 1 to 5 this leaves no gap to rule 3: curves bent once, as x^p,
    exponentials and ramps, reach 0.85 as long as no two fifths hold 70 %.
 5. ``irregular``: everything else.
 
 ``unclear`` means that the data do not tell: fewer than three severities beside the untouched
-images, or no name that at least half the resamples of the images agree on. The share of resamples
-with the same name is told beside every name.
+images, or fewer than half the resamples of the images have the name that the curve has. The share
+of them that do is told beside every name.
 """
 
 import math
