@@ -140,6 +140,43 @@ def checkpoints(record: Record) -> dict[str, str]:
     return found
 
 
+class Stored(NamedTuple):
+    """A dataset of a file: its path in it, the names of its axes, its shape and dtype."""
+
+    path: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: str
+
+
+def stored(path: Path) -> list[Stored]:
+    """What datasets a record's file holds, in the order of their paths."""
+    found: list[Stored] = []
+    with h5py.File(path, "r") as file:
+        for name in sorted(_names(file)):
+            item = file[name]
+            if isinstance(item, h5py.Dataset):
+                own = (name.rpartition("/")[2],) if item.is_scale else ()
+                dims = own or tuple(dim.label for dim in item.dims)
+                dtype = "text" if item.dtype.kind == "O" else str(item.dtype)
+                found.append(Stored(name, dims, item.shape, dtype))
+    return found
+
+
+def read_blocks(path: Path) -> int:
+    """Read every block of every dataset, against its checksum; how many datasets there are.
+
+    Raises:
+        OSError: if one is damaged.
+    """
+    with h5py.File(path, "r") as file:
+        datasets = [file[name] for name in _names(file) if isinstance(file[name], h5py.Dataset)]
+        for dataset in datasets:
+            for block in dataset.iter_chunks() if dataset.chunks else [...]:
+                dataset[block]
+    return len(datasets)
+
+
 def same_data(first: Path, second: Path) -> list[str]:
     """How two records differ bit for bit, timings and time of writing aside; empty if they agree.
 

@@ -14,8 +14,11 @@ from workbench.commands.benchmark import benchmark
 from workbench.commands.check import check
 from workbench.commands.compare import compare
 from workbench.commands.corrupt import corrupt
+from workbench.commands.export import export
 from workbench.commands.fool import fool
 from workbench.commands.list import list_names
+from workbench.commands.merge import merge
+from workbench.commands.show import show
 from workbench.commands.stylizer import stylizer
 from workbench.commands.train import train
 from workbench.commands.verify import verify
@@ -45,6 +48,9 @@ VERBS: dict[str, Callable[..., None]] = {
     "stylizer": stylizer,
     "corrupt": corrupt,
     "list": list_names,
+    "show": show,
+    "export": export,
+    "merge": merge,
     "verify": verify,
 }
 for _name, _verb in VERBS.items():

@@ -375,6 +375,9 @@ Config = Annotated[
         "recipes`; flags win.",
     ),
 ]
+RecordPath = Annotated[
+    Path, typer.Argument(metavar="RECORD", help="A record.h5, or the run directory it is in.")
+]
 Debug = Annotated[
     bool, typer.Option("--debug", rich_help_panel=RUN, help="Show the traceback of an error.")
 ]

@@ -1,23 +1,43 @@
-"""Where a record is that a person names."""
+"""Records as people name them: a file, or the directory of the run that made it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from benchmarks import Record
 from workbench.errors import UsageError
 
 
 def find_record(path: Path) -> Path:
-    """The record at ``path``, which may be the run directory that it is in.
+    """The record's file.
 
     Raises:
-        UsageError: a directory without a record.
+        UsageError: the directory holds none.
     """
-    if not path.is_dir():
-        return path
-    record = path / "record.h5"
-    if not record.is_file():
+    record = path / "record.h5" if path.is_dir() else path
+    if path.is_dir() and not record.is_file():
         unfinished = (path / "config.json").is_file()
         raise UsageError(
             f"{path} holds no record.h5"
             + (": the run is not finished; run its command again." if unfinished else ".")
         )
     return record
+
+
+def trained_on(record: Record) -> dict[str, list[str]]:
+    """For each model the test corruptions that its checkpoint says it was trained on."""
+    found: dict[str, list[str]] = {}
+    for name, description in descriptions(record).items():
+        training = description.get("training")
+        told = training.get("trained_on_corruptions") if isinstance(training, Mapping) else None
+        found[name] = list(told or ())
+    return found
+
+
+def descriptions(record: Record) -> dict[str, Mapping[str, object]]:
+    """What the record says of each model."""
+    found: dict[str, Mapping[str, object]] = {name: {} for name in record.models}
+    entries = record.config.get("models")
+    for entry in entries if isinstance(entries, list) else ():
+        if entry["name"] in found and isinstance(entry["description"], Mapping):
+            found[entry["name"]] = entry["description"]
+    return found

@@ -175,10 +175,8 @@ def say_troubles(record: Record, command: str, console: Console) -> bool:
     """
     for line in caution_lines(record):
         console.warn(line)
-    for failure in record.failures:
-        rows = f"images {failure['start']} to {failure['stop']}"
-        place = _place(failure) or "clean images"
-        console.error(f"{failure['model']}, {place}, {rows}: {failure['reason']}")
+    for line in failure_lines(record):
+        console.error(line)
     if record.failures:
         cells = "1 cell" if len(record.failures) == 1 else f"{len(record.failures)} cells"
         console.error(f"{cells} failed; to try again: {command}")
@@ -241,6 +239,15 @@ def caution_lines(record: Record) -> list[str]:
         places = told.setdefault((caution["model"], caution["message"]), [])
         places.append(_place(caution))
     return [f"{model}{_places(places)}: {message}" for (model, message), places in told.items()]
+
+
+def failure_lines(record: Record) -> list[str]:
+    """What each failed cell was, and why it failed."""
+    return [
+        f"{failure['model']}, {_place(failure) or 'clean images'}, "
+        f"images {failure['start']} to {failure['stop']}: {failure['reason']}"
+        for failure in record.failures
+    ]
 
 
 def _places(places: Sequence[str]) -> str:

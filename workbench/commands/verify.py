@@ -10,9 +10,7 @@ from workbench.console import make_console
 
 
 def verify(
-    record: Annotated[
-        Path, typer.Argument(metavar="RECORD", help="A record.h5, or the run directory it is in.")
-    ],
+    record: o.RecordPath,
     look_in: Annotated[
         Path | None,
         typer.Option(
