@@ -198,7 +198,7 @@ def resampled_medians(
     """
     order = np.argsort(values)[: int((~np.isnan(values)).sum())]  # NaN is sorted last
     ordered = np.append(values[order], np.nan)
-    drawn = _resampled(len(values), seed, resamples)
+    drawn = resampled(len(values), seed, resamples)
     medians = np.empty(resamples)
     rows = max(1, _VALUES // len(values))
     for start in range(0, resamples, rows):

@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 
 
 class SeverityRatios(NamedTuple):
-    """Of F families at S severities, NaN where a cell did not finish or the baseline makes no error.
+    """Of F families at S severities, NaN where no image counts or the baseline makes no error.
 
     Attributes:
         ratio: (F, S), error over the baseline's error.

@@ -1,7 +1,7 @@
 """Seconds that a report takes: 8 models, 15 corruptions x 5 severities and 5 attacks, 1000 images.
 
-The record is made up, with kept images, by a model that is read off the pixels. The report is made by the command,
-in a process of its own, so that its start counts too.
+The record is made up, with kept images, by models that add pixels up. The report is made by the
+command, in a process of its own, so that its start counts too.
 """
 
 import subprocess
@@ -124,8 +124,8 @@ def main() -> None:
         seconds = time.perf_counter() - begin
         size = page.stat().st_size / 1e6
     print(
-        f"report of {MODELS} models, {len(STANDARD)} corruptions x 5 severities, {ATTACKS} attacks, "
-        f"{IMAGES} images: {seconds:.1f} s (asked for: {MOST:.0f} s at most), {size:.1f} MB"
+        f"report of {MODELS} models, {len(STANDARD)} corruptions x 5 severities, {ATTACKS} "
+        f"attacks, {IMAGES} images: {seconds:.1f} s ({MOST:.0f} s at most asked for), {size:.1f} MB"
     )
 
 

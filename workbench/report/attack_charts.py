@@ -88,7 +88,9 @@ def bars_of(
         interval = None
         if len(ends) == 2 and ends[0] is not None and ends[1] is not None:
             interval = (scale * ends[0], scale * ends[1])
-        bars.append(Bar(row.place, scale * value, interval, with_interval_text(row.number(key), form)))
+        bars.append(
+            Bar(row.place, scale * value, interval, with_interval_text(row.number(key), form))
+        )
     label = "% of images" if form == "percent" else "mean over successes"
     return Bars(title, label, tuple(bars), ceiling)
 
@@ -113,7 +115,9 @@ def steps_chart(record: Record, rows: Sequence[Row]) -> Chart | None:
                 lines.append(_distribution(row.place, steps[mine, a][success[mine, a]], attacked))
         longest = max(x for line in lines for x in line.x)
         lines = [
-            Line(line.row, (*line.x, longest), (*line.y, line.y[-1]))  # all end where the longest does
+            Line(
+                line.row, (*line.x, longest), (*line.y, line.y[-1])
+            )  # all end where the longest does
             for line in lines
         ]
         panel = Lines(
@@ -136,5 +140,3 @@ def _distribution(row: int, taken: Any, attacked: int) -> Line:
         kept = np.unique(np.linspace(0, len(values) - 1, MOST_POINTS).round().astype(int))
         values, share = values[kept], share[kept]
     return Line(row, (0.0, *map(float, values)), (0.0, *map(float, share)))
-
-

@@ -3,15 +3,19 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import Record
 from benchmarks.corruption_axes import family
+from benchmarks.severity_curves import FEWEST, severity_curves
 from benchmarks.severity_ratios import severity_ratios
 from workbench.report.charts import Chart, Heat, Line, Lines, has_values
+from workbench.report.numbers import MINUS
 from workbench.report.rows import Row, baseline_row
+from workbench.report.tables import Cell, Heading, Table, name_cell
 
 PROPER = {"gaussian": "Gaussian", "jpeg": "JPEG"}
 SPREAD = "for replicates, the range over training seeds"
@@ -69,6 +73,25 @@ def severity_chart(record: Record, rows: Sequence[Row]) -> Chart | None:
         tuple(replace(panel, ceiling=min(100.0, 1.05 * top)) for panel in panels),
         narrow=True,
     )
+
+
+def shape_table(record: Record, rows: Sequence[Row]) -> Table | None:
+    """The name of every curve's shape (study S3), by row and corruption."""
+    found: Any = severity_curves(record)
+    if not found or len(record.axes.severities) < FEWEST:
+        return None
+    lines = []
+    for row in rows:
+        cells = [name_cell(row)]
+        for corruption in record.axes.corruptions:
+            curves = [found[m]["corruptions"][corruption] for m in row.models]
+            shapes = dict.fromkeys(str(curve["shape"]) for curve in curves)
+            drops = [curve["drop"] for curve in curves if curve["drop"] is not None]
+            drop = f"{round(100 * float(np.mean(drops))):+d} points" if drops else ""
+            cells.append(Cell(" / ".join(shapes), drop.replace("-", MINUS)))
+        lines.append(tuple(cells))
+    headings = (Heading("model"), *(Heading(title_of(name)) for name in record.axes.corruptions))
+    return Table("Shapes of the curves", headings, tuple(lines), sortable=False, tight=True)
 
 
 def ratio_chart(record: Record, rows: Sequence[Row]) -> Chart | None:

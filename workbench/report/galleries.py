@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import Record
-from workbench.figures import amplified, as_picture, percent
+from workbench.figures import TIMES, amplified, as_picture, percent
 from workbench.report.rows import Row
 from workbench.tables import short_spec
 
@@ -95,7 +95,7 @@ def _cases(record: Record, m: int, a: int, kept: Any, most: int) -> Iterator[Cas
         original, result = kept.original[place], kept.result[place]
         changed, factor = amplified(original, result)
         steps = int(attacked["steps"][m, a, row])
-        amount = "unchanged" if math.isinf(factor) else f"× {factor:.3g}"
+        amount = "unchanged" if math.isinf(factor) else f"{TIMES} {factor:.3g}"
         notes = [f"{amount}, {steps} step{'' if steps == 1 else 's'}"]
         notes += [] if clean["right"][m, row] == 1 else [f"is {truth}"]
         notes += [] if success[place] else ["goal not reached"]

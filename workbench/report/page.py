@@ -15,7 +15,14 @@ from workbench.report.attack_charts import (
     threshold_chart,
 )
 from workbench.report.charts import Chart, words
-from workbench.report.corruption_charts import heat_chart, ratio_chart, severity_chart
+from workbench.report.class_views import worst_classes
+from workbench.report.confidence_views import calibration_tables, reliability_chart
+from workbench.report.corruption_charts import (
+    heat_chart,
+    ratio_chart,
+    severity_chart,
+    shape_table,
+)
 from workbench.report.galleries import galleries
 from workbench.report.looks import COLOURS
 from workbench.report.marks import svg
@@ -31,6 +38,20 @@ from workbench.report.tables import (
 )
 from workbench.tables import short_spec
 
+SHAPES = (
+    "How error rises over severity, named by rules on the drop from clean images; below the name, "
+    "the drop at the highest severity. “unclear”: fewer than half the resamples of the images get "
+    "the same name. Two names: replicates differ."
+)
+CALIBRATION = (
+    "ECE: how far accuracy is from confidence, over 15 bins (0 is best; chance alone keeps it "
+    "above). Brier score: squared distance of the probabilities from the truth, 0 to 2. AURC: mean "
+    "error of the answers that are kept if the least confident are rejected, however many."
+)
+CLASSES = (
+    "The ten classes with the highest error on average over the models, and what they are mostly "
+    "mistaken for, in % of the answers to images of the class."
+)
 MOST_NAMED = 6  # models a warning names one by one
 
 
@@ -58,7 +79,8 @@ class Report:
     """All that a report shows.
 
     Attributes:
-        charts: every figure, for files of their own.
+        rows: see `workbench.report.rows`.
+        parts: the sections between comparison and images.
     """
 
     record: Record
@@ -68,13 +90,17 @@ class Report:
 
     @property
     def charts(self) -> tuple[Chart, ...]:
+        """Every figure, in order."""
         return tuple(b.chart for part in self.parts for b in part.blocks if b.chart is not None)
 
 
 def report_of(record: Record, comparison: Mapping[str, Any]) -> Report:
     """Decide what a record has to show; what there is nothing of is left out."""
     rows = rows_of(record, comparison)
-    corrupted = corruption_table(comparison, rows)
+    corrupted, classes = corruption_table(comparison, rows), worst_classes(record, rows)
+    shape = shape_table(record, rows)
+    shapes = (shape,) if shape else ()
+    attacks = tuple(attack_tables(comparison, rows))
     parts = (
         Part(
             "attacks",
@@ -84,7 +110,7 @@ def report_of(record: Record, comparison: Mapping[str, Any]) -> Report:
                 change_chart(comparison, rows),
                 threshold_chart(comparison, rows),
                 steps_chart(record, rows),
-                Block(title="Each attack in numbers", tables=tuple(attack_tables(comparison, rows))),
+                Block(title="Each attack in numbers", tables=attacks),
             ),
         ),
         Part(
@@ -92,9 +118,29 @@ def report_of(record: Record, comparison: Mapping[str, Any]) -> Report:
             "Under corruptions",
             _blocks(
                 severity_chart(record, rows),
+                Block(title="Shapes of the curves", note=SHAPES, tables=shapes),
                 heat_chart(record, rows),
                 ratio_chart(record, rows),
                 Block(title="Families and means", tables=(corrupted,) if corrupted else ()),
+            ),
+        ),
+        Part(
+            "confidence",
+            "Confidence",
+            _blocks(
+                reliability_chart(record, rows),
+                Block(
+                    title="Calibration and failure prediction",
+                    note=CALIBRATION,
+                    tables=calibration_tables(record, rows),
+                ),
+            ),
+        ),
+        Part(
+            "classes",
+            "Classes",
+            _blocks(
+                Block(title="Worst classes", note=CLASSES, tables=(classes,) if classes else ())
             ),
         ),
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from workbench.report.charts import Bars, Chart, Heat, Line, Lines, Panel
 from workbench.report.looks import COLOURS, GRID, INK, MUTED, Points, look
 from workbench.report.marks import Area, Drawing, Mark, Stroke, Text, fitted, moved, text_width
+from workbench.report.numbers import UNKNOWN
 from workbench.report.rows import Row
 
 FONT, SMALL = 8.5, 8.0  # points
@@ -100,7 +101,7 @@ def _lines(panel: Lines, width: float, height: float) -> Drawing:
     if panel.even is not None:
         low, high = min(low, panel.even), max(high, panel.even)
     high = high if high > low else low + 1
-    xs = [x for line in panel.lines for x in line.x]
+    xs = [x for line in panel.lines for x in line.x] + list(panel.ticks)
     start, end = min(xs), max(xs)
     air = 0.03 * (end - start) if panel.ticks else 0.0
     if end == start:
@@ -201,7 +202,9 @@ def _bars(panel: Bars, rows: Sequence[Row]) -> Drawing:
     marks.append(Text((BAR_LEFT + right) / 2, height - 6, panel.label, FONT, INK))
     for place, bar in enumerate(panel.bars):
         y = BAR_STEP * place
-        name = fitted(rows[bar.row].label, right - BAR_LEFT - text_width(bar.text, SMALL) - 6, SMALL)
+        name = fitted(
+            rows[bar.row].label, right - BAR_LEFT - text_width(bar.text, SMALL) - 6, SMALL
+        )
         marks.append(Text(BAR_LEFT + 3, y + 7, name, SMALL, INK, "start"))
         marks.append(Text(right, y + 7, bar.text, SMALL, INK, "end"))
         box = _box(BAR_LEFT, y + 13, across(bar.value), y + 22)
@@ -210,9 +213,7 @@ def _bars(panel: Bars, rows: Sequence[Row]) -> Drawing:
             low, high = map(across, bar.interval)
             marks.append(Stroke(((low, y + 17.5), (high, y + 17.5)), INK, 1.1))
             seen = [each for each in bar.interval if each <= top]
-            marks += [
-                Stroke(((across(x), y + 15), (across(x), y + 20)), INK, 1.1) for x in seen
-            ]
+            marks += [Stroke(((across(x), y + 15), (across(x), y + 20)), INK, 1.1) for x in seen]
     marks.append(Stroke(((BAR_LEFT, 0), (BAR_LEFT, bottom), (right, bottom)), MUTED, 0.7))
     return Drawing(WIDTH, height, tuple(marks))
 
@@ -233,7 +234,7 @@ def _heat(heat: Heat, rows: Sequence[Row]) -> Drawing:
             worse, strength = heat_strength(heat, value)
             box = _box(x + 0.7, y + 0.7, x + HEAT_WIDTH - 0.7, y + HEAT_HEIGHT - 0.7)
             marks.append(Area(box, COLOURS[1 if worse else 0], STRONGEST * strength))
-            text = f"{value:.0f}" if math.isfinite(value) else "–"
+            text = f"{value:.0f}" if math.isfinite(value) else UNKNOWN
             marks.append(Text(x + HEAT_WIDTH / 2, y + HEAT_HEIGHT / 2, text, SMALL, INK))
     size = left + HEAT_WIDTH * len(heat.columns) + 6, top + HEAT_HEIGHT * len(names) + 6
     return Drawing(*size, tuple(marks))

@@ -111,7 +111,9 @@ def _data(run: Mapping[str, Any] | None) -> str:
 
 def _versions(versions: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Libraries; digests of our own code are in the configuration."""
-    return [(name, each) for name, each in versions.items() if name not in ("attacks", "benchmarks")]
+    return [
+        (name, each) for name, each in versions.items() if name not in ("attacks", "benchmarks")
+    ]
 
 
 def _baseline(baseline: object) -> str:

@@ -13,6 +13,7 @@ from workbench.report.tables import p_text
 from workbench.tables import short_spec
 
 FEW_IMAGES = 500  # a rate of 50 % of so many has an interval of ±4.4 points
+FEW_SEEDS = 5
 SHOWN = ("better", "worse")
 
 Comparison = Mapping[str, Any]
@@ -21,7 +22,7 @@ Comparison = Mapping[str, Any]
 def what_was_measured(record: Record, rows: Sequence[Row], data: str | None) -> str:
     """Models, images and conditions in a sentence."""
     count = len(record.models)
-    models = f"{count} models" if count > 1 else f"One model, {rows[0].label},"
+    models = f"{count} models" if count > 1 else f"One model, {_named(rows[0])},"
     if len(rows) < count:
         trainings = "training, repeated" if len(rows) == 1 else "trainings, some repeated"
         models += f" ({len(rows)} {trainings} with other seeds)"
@@ -44,10 +45,7 @@ def what_was_measured(record: Record, rows: Sequence[Row], data: str | None) -> 
 
 def findings(record: Record, comparison: Comparison, rows: Sequence[Row]) -> list[str]:
     """The main numbers: best and worst, and whether their difference is shown."""
-    told = [
-        _extremes(measure, comparison, rows)
-        for measure in _headlines(comparison, rows)
-    ]
+    told = [_extremes(measure, comparison, rows) for measure in _headlines(comparison, rows)]
     return [*told, *_hardest(record, rows), *_easiest_attack(comparison, rows)]
 
 
@@ -61,20 +59,31 @@ def cautions(record: Record, rows: Sequence[Row]) -> list[str]:
             "measured is missing (see Warnings)."
         )
     if record.cautions:
-        distinct = len({(each["code"], each["model"], each.get("attack")) for each in record.cautions})
-        told.append(
-            f"{distinct} warning{'s were' if distinct > 1 else ' was'} raised while measuring: some "
-            "numbers may mean something else than they seem to (see Warnings)."
+        distinct = len(
+            {(each["code"], each["model"], each.get("attack")) for each in record.cautions}
         )
-    marked = [row.name for row in rows if row.trained_on]
+        verb = "s were" if distinct > 1 else " was"
+        told.append(
+            f"{distinct} warning{verb} raised while measuring: some numbers may mean "
+            "something else than they seem to (see Warnings)."
+        )
+    marked = [_named(row) for row in rows if row.trained_on]
     if marked and record.corrupted:
         verb = "were" if len(marked) > 1 else "was"
         told.append(
-            f"{_listed(marked)} (†) {verb} trained on corruptions of this very test: a low error "
+            f"{_listed(marked)} {verb} trained on corruptions of this very test: a low error "
             "under them is no sign of robustness to others."
         )
     if len(record.ids) < FEW_IMAGES:
-        told.append(f"{len(record.ids)} images are few: intervals are wide, small differences hidden.")
+        told.append(
+            f"{len(record.ids)} images are few: intervals are wide, small differences hidden."
+        )
+    repeated = [len(row.models) for row in rows if len(row.models) > 1]
+    if len(repeated) > 1 and min(repeated) < FEW_SEEDS:
+        told.append(
+            f"Of some models there are {min(repeated)} trainings: tests between so few find large "
+            "differences alone (--no-fold compares single models over the images)."
+        )
     if len(rows) > 1 and all(len(row.models) == 1 for row in rows):
         told.append(
             "Each model was trained once: intervals are over images, and training again with "
@@ -107,12 +116,12 @@ def _extremes(measure: Mapping[str, Any], comparison: Comparison, rows: Sequence
         known.reverse()
     best, worst = known[0], known[-1]
     if len(known) == 1:
-        return f"{title} of {best.label}: {_told(best, key, form)}."
+        return f"{title} of {_named(best)}: {_told(best, key, form)}."
     if best.value(key) == worst.value(key):
         return f"{title} is {number_text(best.value(key), form)} for all of them."
     text = (
-        f"{title} is best for {best.label}, {_told(best, key, form)}, and worst for {worst.label}, "
-        f"{_told(worst, key, form)}."
+        f"{title} is best for {_named(best)}, {_told(best, key, form)}, and worst for "
+        f"{_named(worst)}, {_told(worst, key, form)}."
     )
     return f"{text} {_whether_shown(key, best, worst, comparison, rows)}".rstrip()
 
@@ -136,7 +145,7 @@ def _whether_shown(
     for row in rows:
         versus = row.number(key).get("versus")
         if isinstance(versus, Mapping):
-            groups.setdefault(str(versus["verdict"]), []).append(row.label)
+            groups.setdefault(str(versus["verdict"]), []).append(_named(row))
     told = [
         f"{_listed(groups[verdict])} {'is' if len(groups[verdict]) == 1 else 'are'} {words}"
         for verdict, words in (
@@ -155,7 +164,7 @@ def _whether_shown(
         )
         if len(groups.get(verdict, ())) > 4
     ]
-    return f"Against {base.label}: {'; '.join(told)}." if told else ""
+    return f"Against {_named(base)}: {'; '.join(told)}." if told else ""
 
 
 def _hardest(record: Record, rows: Sequence[Row]) -> list[str]:
@@ -209,6 +218,11 @@ def _told(row: Row, key: str, form: str) -> str:
     number = row.number(key)
     interval = interval_text(number.get("interval"), form)
     return f"{number_text(number.get('value'), form)} {interval}".rstrip()
+
+
+def _named(row: Row) -> str:
+    """The row in a sentence: in quotes where its name has a comma."""
+    return f"“{row.label}”" if "," in row.name else row.label
 
 
 def _listed(items: Sequence[str]) -> str:

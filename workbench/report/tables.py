@@ -64,6 +64,7 @@ class Heading:
     hint: str = ""
     better: str = ""
     under: str = ""
+    sorts: bool = True
 
 
 @dataclass(frozen=True)
@@ -118,13 +119,11 @@ def heat_table(heat: Heat, rows: Sequence[Row]) -> Table:
     """A heat map as a table, a line for each row."""
     lines = []
     for place, values in zip(heat.rows, heat.values, strict=True):
-        cells = [_name_cell(rows[place])]
+        cells = [name_cell(rows[place])]
         for value in values:
             known = math.isfinite(value)
             text = f"{value:.0f}" if known else UNKNOWN
-            cells.append(
-                Cell(text, sort=value if known else None, heat=heat_strength(heat, value))
-            )
+            cells.append(Cell(text, sort=value if known else None, heat=heat_strength(heat, value)))
         lines.append(tuple(cells))
     headings = (Heading("model"), *(Heading(name, better="lower") for name in heat.columns))
     return Table(heat.title, headings, tuple(lines), tight=True)
@@ -144,7 +143,7 @@ def _table(
     headings = [Heading("model")]
     headings += [_heading(measures[key], told=told) for key in shown]
     lines = [
-        (_name_cell(row, told=told), *(_number_cell(row, measures[key]) for key in shown))
+        (name_cell(row, told=told), *(_number_cell(row, measures[key]) for key in shown))
         for row in rows
     ]
     marked = [
@@ -170,14 +169,16 @@ def _heading(measure: Mapping[str, Any], *, told: bool) -> Heading:
     return Heading(text, denominator, measure["better"] or "", under)
 
 
-def _name_cell(row: Row, *, told: bool = False) -> Cell:
+def name_cell(row: Row, *, told: bool = False) -> Cell:
+    """The cell that names a row; ``told``: with what it is."""
     return Cell(row.label, detail=about(row) if told else "", sort=row.name.lower(), row=row.place)
 
 
 def about(row: Row) -> str:
     """What a row is, in a line: architecture, defenses, parameters, seeds."""
     entry = row.entry
-    parts = [str(entry["architecture"])] if entry["architecture"] else []
+    architecture = entry["architecture"]
+    parts = [str(architecture)] if architecture and str(architecture) not in row.name else []
     parts += map(str, entry["defenses"])
     if entry["parameters"]:
         parts.append(f"{entry['parameters']:,} parameters")
@@ -236,5 +237,6 @@ def _verdict_note(comparison: Comparison) -> str:
     return (
         f"“better” and “worse” are against {baseline}, on the same images, where the difference "
         f"is larger than chance explains (5 %, corrected for the number of tests by Holm over "
-        f"{comparison['family']}). “no difference” means that none was shown, not that there is none."
+        f"{comparison['family']}). “no difference”: none was shown, "
+        "which is not to say that there is none."
     )
