@@ -1,5 +1,7 @@
 """Puts a report together: which parts there are, and the HTML file they become."""
 
+import base64
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -170,6 +172,7 @@ def render(report: Report, origin: Provenance, title: str, made: datetime | None
     contents += [("warnings", "Warnings")] if told else []
     contents += [("provenance", "Provenance")]
     here = files("workbench.report")
+    script = here.joinpath("page.js").read_text("utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     template = environment.from_string(here.joinpath("page.html.jinja").read_text("utf-8"))
     return template.render(
@@ -177,7 +180,9 @@ def render(report: Report, origin: Provenance, title: str, made: datetime | None
         version=__version__,
         made=made.isoformat(" ", "minutes") if made else "",
         css=Markup(here.joinpath("page.css").read_text("utf-8")),
-        js=Markup(here.joinpath("page.js").read_text("utf-8")),
+        js=Markup(script),
+        # The page may run this script alone, and may ask for nothing from any place.
+        js_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         colours=len(COLOURS),
         rows=rows,
         swatches=[Markup(svg(swatch(row.place), page=True)) for row in rows],
