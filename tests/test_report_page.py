@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from measuring_case import conditions
+from PIL import Image
 from report_case import HOSTILE, broken, entry, measured, reported
 
 from benchmarks import Condition, Record

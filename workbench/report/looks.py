@@ -3,9 +3,9 @@
 import math
 from typing import NamedTuple
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#6b6b6b")
-"""Okabe & Ito 2008 without its yellow, which is lost on white; its black is grey here, so that it
-shows on a dark page too."""
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#6b6b6b", "#999933")
+"""Okabe & Ito 2008; its yellow, which is lost on white, is the olive of Tol 2021, and its black is
+grey, so that it shows on a dark page too."""
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.6, 1.6), (7, 1.8, 1.6, 1.8))
 
 INK, MUTED, GRID = "#1b1c1e", "#75777b", "#e2e3e6"
@@ -39,7 +39,6 @@ MARKERS: tuple[Points, ...] = (
     _CROSS,
     _corners(5),
     _corners(3, 0.25),
-    _corners(3, 0.75),
 )
 """Shapes around the origin that fit a circle of radius 1, about."""
 
@@ -53,10 +52,10 @@ class Look(NamedTuple):
 
 
 def look(place: int) -> Look:
-    """The look of a row; no two of the first 140 are the same.
+    """The look of a row; no two of the first 72 are the same.
 
-    >>> len({look(place) for place in range(140)})
-    140
+    >>> len({look(place) for place in range(72)})
+    72
     """
     return Look(
         COLOURS[place % len(COLOURS)],

@@ -84,12 +84,22 @@ def cautions(record: Record, rows: Sequence[Row]) -> list[str]:
             f"Of some models there are {min(repeated)} trainings: tests between so few find large "
             "differences alone (--no-fold compares single models over the images)."
         )
-    if len(rows) > 1 and all(len(row.models) == 1 for row in rows):
+    if len(rows) > 1 and all(len(row.models) == 1 for row in rows) and not _repeated(rows):
         told.append(
             "Each model was trained once: intervals are over images, and training again with "
             "another seed may change more than they say."
         )
     return told
+
+
+def _repeated(rows: Sequence[Row]) -> bool:
+    """Whether some rows differ in the seed of their training alone, as far as they tell."""
+    told = [
+        (row.entry["architecture"], tuple(row.entry["defenses"]))
+        for row in rows
+        if row.entry["seeds"]
+    ]
+    return len(set(told)) < len(told)
 
 
 def _headlines(comparison: Comparison, rows: Sequence[Row]) -> list[Mapping[str, Any]]:
