@@ -8,6 +8,7 @@ tests its models against each other, `verify` checks its claims.
 from benchmarks.cell_files import CellStore
 from benchmarks.cells import CellResult, KeptImages
 from benchmarks.comparison import compare
+from benchmarks.findings import Finding
 from benchmarks.joining import join
 from benchmarks.planning import Cell, Plan, plan
 from benchmarks.reading import Record, read_record, same_data
@@ -21,11 +22,13 @@ from benchmarks.results import (
 )
 from benchmarks.runner import CellOutcome, run
 from benchmarks.suite import Condition, Corrupted, Examples, ModelEntry, Shard
-from benchmarks.verify import Finding, verify
+from benchmarks.verify import verify
+from benchmarks.verify_sample import Again
 
 __all__ = [
     "CORRUPTION_DENOMINATORS",
     "DENOMINATORS",
+    "Again",
     "Cell",
     "CellOutcome",
     "CellResult",

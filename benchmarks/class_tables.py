@@ -69,13 +69,14 @@ def class_tables(record: Record, condition: str = "clean", *, worst: int = 10) -
         ValueError: if the record has no such condition.
     """
     asked, names = find_conditions(record, condition), class_names(record)
-    told = []
+    told: list[JSON] = []
     for m, model in enumerate(record.models):
         classes = _classes(_asked(record, asked, m), names, MISTAKES)
         told.append(
             {
                 "model": model,
                 "condition": condition,
+                "severities": [each.severity for each in asked if each.severity is not None],
                 "classes": classes,
                 "worst_top1": _worst(classes, "top1_error", worst),
                 "worst_top5": _worst(classes, "top5_error", worst),
@@ -114,6 +115,7 @@ def class_breakdown(record: Record, name: str, condition: str = "clean") -> list
             {
                 "model": model,
                 "condition": condition,
+                "severities": [each.severity for each in asked if each.severity is not None],
                 **(found[0] if found else {"class": number, "name": names[number], "images": 0}),
                 "taken_for_it": _counted(np.bincount(taken, minlength=len(names)), names),
                 "wrong": _listed(answers, wrong, record.ids, names),

@@ -27,8 +27,8 @@ from benchmarks.replicates import Row, rows
 JSON = dict[str, object]
 
 # Of resamples for tests: enough that the smallest p times the size of the family stays below 0.02,
-# few enough that the counts of all draws stay below 100 MB.
-_PER_TEST, _LEAST, _MOST, _MOST_DRAWS = 100, 2000, 20_000, 10**8
+# few enough that the counts of all draws stay below 400 MB.
+_PER_TEST, _LEAST, _MOST, _MOST_DRAWS = 100, 2000, 20_000, 4 * 10**8
 
 
 def compare(

@@ -250,8 +250,8 @@ def median_interval(values: NDArray[np.float64]) -> tuple[float, float]:
     """
     count = len(values)
     below = term = 1  # ways to have fewer than k values under the median, for k = 1
-    k = 0
-    while 40 * below <= 2**count:  # at most 2.5 % of all ways
+    k, most = 0, 2**count // 40  # 2.5 % of all ways
+    while below <= most:
         k += 1
         term = term * (count - k + 1) // k
         below += term

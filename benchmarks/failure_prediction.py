@@ -64,7 +64,10 @@ def risk_coverage(
 
 
 def _ranked(
-    before: NDArray[np.int32], until: NDArray[np.int32], fail: NDArray[np.int32], total: NDArray
+    before: NDArray[np.int32],
+    until: NDArray[np.int32],
+    fail: NDArray[np.int32],
+    total: NDArray[np.int32],
 ) -> Floats:
     """AURC and AUROC (2, R) from groups (G, R) of equal confidence that have wrong answers.
 

@@ -163,13 +163,24 @@ def _config(records: Sequence[Record]) -> dict[str, Any]:
     every: Sequence[Config] = [record.versions for record in records]
     names = dict.fromkeys(name for each in every for name in each)
     named = (each.get("class_names") for each in configs)
+    sources = [each["source"] for each in configs if each.get("source")]
     return config | {
         "versions": {name: _together(e[name] for e in every if name in e) for name in names},
         "device": _together(record.device for record in records),
         "class_names": next((each for each in named if each is not None), None),
+        "source": _source(sources),
         "keep_images": all(each.get("keep_images") for each in configs),
         "joined": list(_distinct([fact for record in records for fact in _facts(record)])),
     }
+
+
+def _source(sources: Sequence[Config]) -> Config | None:
+    """Where the data are: they are the same, so any of the places will do."""
+    if not sources:
+        return None
+    found = dict(sources[0])
+    corrupted = (each["corrupted"] for each in sources if each.get("corrupted") is not None)
+    return found | {"corrupted": next(corrupted, None)}
 
 
 def _facts(record: Record) -> list[Config]:

@@ -136,6 +136,7 @@ def plan(
     keep_images: bool = False,
     save_images: int = 0,
     class_names: Sequence[str] | None = None,
+    source: Mapping[str, object] | None = None,
 ) -> Plan:
     """Lay out the cells of a run. Computes nothing else and touches no file.
 
@@ -162,6 +163,8 @@ def plan(
         keep_images: keep every attacked image and its original in the record.
         save_images: else keep the first so many attacked images of each shard.
         class_names: one name a class, for whoever reads the record; they decide no cell.
+        source: where the examples are from, as JSON values, for whoever loads them again; it
+            decides no cell either.
 
     Raises:
         ValueError: if there is nothing to do, or names, thresholds or sizes are unusable.
@@ -218,6 +221,7 @@ def plan(
         "shard_size": shard_size,
         "examples": {"digest": examples.digest, "count": count},
         "class_names": None if class_names is None else list(class_names),
+        "source": None if source is None else dict(source),
         "models": [
             {"name": m.name, "digest": m.digest, "description": dict(m.description)} for m in models
         ],

@@ -234,7 +234,7 @@ def _named(
     }
 
 
-def _number(value: float | np.floating) -> float | None:
+def _number(value: float | Floats) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 

@@ -11,14 +11,18 @@ def two_sided(t: float, freedom: float) -> float:
     """The probability of a t at least this far from 0, to either side.
 
     It is the regularised incomplete beta function I_x(freedom/2, 1/2) at
-    x = freedom / (freedom + t²). Source: Abramowitz & Stegun 1964, 26.7.1 and 26.5.2.
+    x = freedom / (freedom + t²), or 1 - I_{1-x}(1/2, freedom/2), which keeps small t apart from 0.
+    Source: Abramowitz & Stegun 1964, 26.7.1 and 26.5.2.
 
     >>> round(two_sided(2.776, 4), 4)
     0.05
     """
     if math.isinf(t):
         return 0.0
-    return incomplete_beta(freedom / (freedom + t * t), freedom / 2, 0.5)
+    square = t * t
+    if square < freedom:
+        return 1 - incomplete_beta(square / (freedom + square), 0.5, freedom / 2)
+    return incomplete_beta(freedom / (freedom + square), freedom / 2, 0.5)
 
 
 def student95(freedom: float) -> float:

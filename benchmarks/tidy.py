@@ -16,6 +16,9 @@ from benchmarks.results import CORRUPTION_DENOMINATORS, DENOMINATORS
 Row = Mapping[str, str | int | float | None]
 Table = Mapping[str, Sequence[str | int | float | None]]
 
+KINDS = ("clean", "attack", "worst case", "corruption", "family", "corruptions")
+"""What a row of `result_rows` may be about: ``corruptions`` are all that count."""
+
 RESULT_COLUMNS: Mapping[str, type] = {
     "model": str,
     "kind": str,
@@ -56,32 +59,41 @@ _NOT_NUMBERS = ("robust", "worst_case_images")
 def result_rows(record: Record) -> Iterator[Row]:
     """One row for each model, condition and measure: the record's aggregates.
 
-    ``kind`` is ``clean``, ``attack``, ``worst case`` (of all attacks), ``corruption``, ``family``
-    or ``corruptions`` (all that count); ``condition`` which one. ``low`` and ``high`` bound the
-    95 % interval, ``count`` is how many images the value is taken over, ``denominator`` says which.
-    What was not measured, or has no such thing, is None.
+    ``kind`` is one of `KINDS`, ``condition`` the attack, corruption or family. ``low`` and
+    ``high`` bound the 95 % interval, ``count`` is how many images the value is taken over,
+    ``denominator`` says which. What was not measured, or has no such thing, is None.
     """
-    for m, model in enumerate(record.models):
-        if not record.corrupted:
-            yield _clean_error(record, m)
-        for name, values in record.aggregates.items():
-            if name in _NOT_NUMBERS or name.endswith(("_interval", "_images")):
-                continue
-            dims = number_dims(name)[1:]
-            interval = record.aggregates.get(f"{name}_interval")
-            for place in product(*(range(size) for size in values.shape[1:])):
-                at = (m, *place)
-                low, high = (None, None) if interval is None else map(_number, interval[at])
-                yield {
-                    "model": model,
-                    **_condition(record, name, dims, place),
-                    "measure": name,
-                    "value": _number(values[at]),
-                    "low": low,
-                    "high": high,
-                    "count": _count(record, name, at),
-                    "denominator": _ALL_WORDS[name],
-                }
+    conditions = (*record.attacks, *record.axes.corruptions, *record.axes.families)
+
+    def place(row: Row) -> tuple[int, int]:
+        told = row["condition"]
+        return KINDS.index(str(row["kind"])), -1 if told is None else conditions.index(str(told))
+
+    for m in range(len(record.models)):
+        yield from sorted(_rows_of(record, m), key=place)
+
+
+def _rows_of(record: Record, m: int) -> Iterator[Row]:
+    if not record.corrupted:
+        yield _clean_error(record, m)
+    for name, values in record.aggregates.items():
+        if name in _NOT_NUMBERS or name.endswith(("_interval", "_images")):
+            continue
+        dims = number_dims(name)[1:]
+        interval = record.aggregates.get(f"{name}_interval")
+        for place in product(*(range(size) for size in values.shape[1:])):
+            at = (m, *place)
+            low, high = (None, None) if interval is None else map(_number, interval[at])
+            yield {
+                "model": record.models[m],
+                **_condition(record, name, dims, place),
+                "measure": name,
+                "value": _number(values[at]),
+                "low": low,
+                "high": high,
+                "count": _count(record, name, at),
+                "denominator": _ALL_WORDS[name],
+            }
 
 
 def image_columns(record: Record) -> dict[str, type]:

@@ -1,66 +1,46 @@
 """Checks every claim of a record: its checksums, its sums, and its images against the models."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from attacks.attacked import Ended
-from attacks.objectives import Goal
-from benchmarks import columns, durable, metrics
+from benchmarks import columns, durable
 from benchmarks.baselines import BASELINES, Baseline, baseline_of
-from benchmarks.cells import KeptImages
-from benchmarks.evaluation import float32_logits
-from benchmarks.measuring import measures
-from benchmarks.reading import Record, read_record
+from benchmarks.findings import CLOSE, FAILS, HOLDS, SAME_MODEL, UNCHECKED, Finding
+from benchmarks.reading import Record, read_blocks, read_record
 from benchmarks.record_numbers import record_numbers
+from benchmarks.verify_images import image_findings
+from benchmarks.verify_sample import Again, Sample, draw_sample, sample_findings
 
 GetModel = Callable[[Mapping[str, object]], tuple[nn.Module, str]]
-
-HOLDS, FAILS, UNCHECKED = "holds", "fails", "unchecked"
-
-_PROBABILITY = 1e-4
-"""Logits differ in the last bits between devices and batch shapes; the softmax then moves less."""
-
-_RELATIVE = 1e-6
-"""For measures, which are float64 sums stored as float32 (spacing 6e-8)."""
-
-SAME_MODEL = "the model is the one that was attacked"
+GetData = Callable[[Mapping[str, object]], Again]
 
 
-@dataclass(frozen=True)
-class Finding:
-    """A claim of the record and what became of it.
-
-    Attributes:
-        claim: what the record says.
-        verdict: ``holds``, ``fails`` or ``unchecked``.
-        detail: how it was checked and with what outcome, or why it could not be.
-        model, attack: of which model and attack, or None for the record as a whole.
-    """
-
-    claim: str
-    verdict: str
-    detail: str
-    model: str | None = None
-    attack: str | None = None
-
-
-def verify(path: Path, get_model: GetModel, *, batch_size: int | None = None) -> list[Finding]:
+def verify(
+    path: Path,
+    get_model: GetModel,
+    *,
+    get_data: GetData | None = None,
+    batch_size: int | None = None,
+) -> list[Finding]:
     """Check every claim of the record at ``path``.
 
-    The whole file is read against its SHA-256; every aggregate is computed anew from the
-    per-image columns; the columns are checked against each other; every kept image is measured
-    anew and given, in float32, to its model.
+    The whole file is read against its SHA-256 and the checksums of its blocks, and so are the
+    cells in a folder beside it; every aggregate is computed anew from the per-image columns; the
+    columns are checked against each other; every kept image is measured anew and given, in
+    float32, to its model. Where the data can be loaded again, a sample of the clean and of the
+    corrupted images is classified anew too.
 
     Args:
         path: the record.
         get_model: gives the module of a model's description, as stored in the record's
             configuration, and its digest.
+        get_data: gives the data of a record's configuration; it may raise ValueError or OSError if
+            they are not to be had. None: nothing is claimed of data that are not in the record.
         batch_size: images per forward; None to choose by image size.
 
     Raises:
@@ -68,22 +48,63 @@ def verify(path: Path, get_model: GetModel, *, batch_size: int | None = None) ->
         OSError: if it cannot be opened.
     """
     record = read_record(path)
-    findings = [_checksum(Path(path)), *_aggregates(record), *_consistency(record)]
-    findings += _corruptions(record)
+    findings = [*_checksums(Path(path)), *_aggregates(record), *_consistency(record)]
     described = record.config["models"]
     if not isinstance(described, list) or len(described) != len(record.models):
         raise ValueError(f"{path} is damaged: its configuration describes other models")
+    data, sample = _data(record, get_data)
+    findings += [*data, *_corruptions(record)]
     for m, entry in enumerate(described):
-        findings += _model_findings(record, m, entry, get_model, batch_size)
+        findings += _model_findings(record, m, entry, get_model, sample, batch_size)
     return findings
 
 
-def _checksum(path: Path) -> Finding:
+def _data(record: Record, get_data: GetData | None) -> tuple[list[Finding], Sample | None]:
+    """Whether the data are there, and a sample of them."""
+    if get_data is None:
+        return [], None
+    claim = "the data are those that were measured"
+    try:
+        again = get_data(record.config)
+    except (ValueError, OSError, KeyError) as error:
+        detail = f"they cannot be loaded: {' '.join(str(error).split())}"
+        return [Finding(claim, UNCHECKED, detail)], None
+    try:
+        sample = draw_sample(record, again)
+    except (ValueError, OSError) as error:
+        return [Finding(claim, FAILS, " ".join(str(error).split()))], None
+    detail = f"digest {again.examples.digest[:12]}; a sample of {len(sample.rows)} images"
+    return [Finding(claim, HOLDS, detail)], sample
+
+
+def _checksums(path: Path) -> list[Finding]:
+    """Whether the file, and the cells that it was merged from, are as they were written."""
     claim = "the file is as it was written"
+    try:
+        blocks = f"{read_blocks(path)} datasets read, each block against its checksum"
+    except OSError as error:
+        return [Finding(claim, FAILS, " ".join(str(error).split()))]
     if durable.stored_checksum(path) is None:
         name = durable.checksum_path(path).name
-        return Finding(claim, UNCHECKED, f"{name} is not beside it; its blocks' checksums hold")
-    return Finding(claim, HOLDS, "SHA-256 of the whole file, checksums of its blocks")
+        return [Finding(claim, UNCHECKED, f"{name} is not beside it; {blocks}"), *_cells(path)]
+    return [Finding(claim, HOLDS, f"SHA-256 of the whole file; {blocks}"), *_cells(path)]
+
+
+def _cells(path: Path) -> list[Finding]:
+    folder = path.parent / "cells"
+    if not folder.is_dir():
+        return []
+    files = sorted(folder.glob("*.h5"))
+    bad = [file.name for file in files if not _holds(file)]
+    claim = "the finished cells beside it are as they were written"
+    if bad:
+        detail = f"{len(bad)} of {len(files)} are damaged: {', '.join(bad[:3])}"
+        return [Finding(claim, FAILS, detail)]
+    return [Finding(claim, HOLDS, f"SHA-256 of {len(files)} files")]
+
+
+def _holds(file: Path) -> bool:
+    return durable.stored_checksum(file) == durable.sha256_file(file)
 
 
 def _aggregates(record: Record) -> list[Finding]:
@@ -137,6 +158,7 @@ def _consistency(record: Record) -> list[Finding]:
         "counts are counts and ends are known": ~given
         | (passes & (found["l0"] >= 0) & (found["ended"] <= max(Ended))),
     }
+    rules["rank, loss and Brier score go with the prediction"] = _answers_fit(record)
     if record.corrupted:
         rules |= _corruption_rules(record)
     return [
@@ -144,7 +166,33 @@ def _consistency(record: Record) -> list[Finding]:
         if holds.all()
         else Finding(claim, FAILS, f"not on {int((~holds).sum())} of {holds.size} entries")
         for claim, holds in rules.items()
+        if holds.size
     ]
+
+
+def _answers_fit(record: Record) -> NDArray[np.bool_]:
+    """Whether rank, loss and Brier score can be those of the predicted class and its confidence.
+
+    With p the probability of the label and c the confidence: the rank is 0 where the prediction is
+    the label, and then p = c, else p <= c; the Brier score is (1 - p)² and the squares of the other
+    probabilities, whose sum is 1 - p.
+    """
+    fits = []
+    for group, labels in (
+        (record.clean, record.clean["label"]),
+        (record.attacked, record.clean["label"][:, None]),
+        (record.corrupted, record.clean["label"][:, None, None]),
+    ):
+        if not group:
+            continue
+        right = group["prediction"] == labels
+        own, sure = np.exp(-group["loss"].astype(np.float64)), group["confidence"]
+        least = (1 - own) ** 2
+        fit = (group["rank"] == 0) == right
+        fit &= np.where(right, np.abs(own - sure) <= CLOSE, own <= sure + CLOSE)
+        fit &= (group["brier"] >= least - CLOSE) & (group["brier"] <= 2 * least + CLOSE)
+        fits.append((fit | (group["prediction"] < 0)).ravel())
+    return np.concatenate(fits)
 
 
 def _corruption_rules(record: Record) -> dict[str, NDArray[np.bool_]]:
@@ -167,10 +215,13 @@ def _corruptions(record: Record) -> list[Finding]:
     if not record.corrupted:
         return []
     axes, listed = record.axes, record.config["corruptions"]
-    pairs = {(name, severity) for name in axes.corruptions for severity in axes.severities}
-    listed = listed if isinstance(listed, list) else []
-    entries = [each for each in listed if isinstance(each, Mapping)]
-    same = pairs == {(each.get("corruption"), each.get("severity")) for each in entries}
+    entries = [each for each in (listed if isinstance(listed, list) else ()) if _named(each)]
+    told = {(each["corruption"], each["severity"]) for each in entries}
+    same = {name for name, _ in told} == set(axes.corruptions)
+    same &= {severity for _, severity in told} == set(axes.severities)
+    # A joined record need not have every corruption at every severity; what it has is told.
+    measured = (record.corrupted["right"] != 255).any(axis=(0, 3))
+    same &= all((axes.corruptions[k], axes.severities[s]) in told for k, s in np.argwhere(measured))
     detail = f"{len(axes.corruptions)} corruptions at {len(axes.severities)} severities"
     findings = [
         Finding("the corruptions are those of the configuration", HOLDS if same else FAILS, detail)
@@ -181,11 +232,15 @@ def _corruptions(record: Record) -> list[Finding]:
         published = BASELINES.get(baseline.name)
         verdict = UNCHECKED if published is None else HOLDS if published == baseline else FAILS
         findings.append(Finding(claim, verdict, baseline.source))
-    unkept = "corrupted images are not kept; the same command, run anew, classifies them again"
+    unkept = "corrupted images are not kept: at most a sample of them is made and classified anew"
     return findings + [
         Finding("the predictions on corrupted images", UNCHECKED, unkept, model)
         for model in record.models
     ]
+
+
+def _named(entry: object) -> bool:
+    return isinstance(entry, Mapping) and {"corruption", "severity"} <= set(entry)
 
 
 def _model_findings(
@@ -193,6 +248,7 @@ def _model_findings(
     m: int,
     entry: Mapping[str, object],
     get_model: GetModel,
+    sample: Sample | None,
     batch_size: int | None,
 ) -> list[Finding]:
     name = record.models[m]
@@ -212,7 +268,7 @@ def _model_findings(
                     attack,
                 )
             )
-    if not kept:
+    if not kept and sample is None:
         return findings
     claim = SAME_MODEL
     try:
@@ -227,91 +283,8 @@ def _model_findings(
         detail = f"its digest is {digest[:12]}, the record's {str(entry['digest'])[:12]}"
         return [*findings, Finding(claim, FAILS, detail, name)]
     findings.append(Finding(claim, HOLDS, f"digest {digest[:12]}", name))
+    if sample is not None:
+        findings += sample_findings(record, m, sample, module, batch_size)
     for a, images in kept:
-        findings += _image_findings(record, m, a, images, module, batch_size)
+        findings += image_findings(record, m, a, images, module, batch_size)
     return findings
-
-
-def _image_findings(
-    record: Record, m: int, a: int, images: KeptImages, module: nn.Module, batch_size: int | None
-) -> list[Finding]:
-    """Measure and classify the kept images of one model under one attack anew."""
-    parameter = next(module.parameters(), None)
-    device = torch.device("cpu") if parameter is None else parameter.device
-    original = torch.from_numpy(images.original).to(device)
-    result = torch.from_numpy(images.result).to(device)
-    claimed = {name: record.attacked[name][m, a, images.rows] for name in columns.ATTACK}
-    clean = {name: record.clean[name][m, images.rows] for name in columns.CLEAN}
-    labels = torch.from_numpy(clean["label"].astype(np.int64)).to(device)
-    targets = torch.from_numpy(claimed["target"].astype(np.int64)).to(device)
-    confidence = float(np.nan_to_num(record.attacked["goal_confidence"][m, a]))
-
-    clean_logits = float32_logits(module, original, batch_size)
-    checks = {"the clean predictions": _prediction_holds(clean_logits, clean, "")}
-    for suffix, shown in (("", result), ("_8bit", metrics.rounded8(result))):
-        logits = float32_logits(module, shown, batch_size)
-        where = "after rounding to 8 bits" if suffix else "as float"
-        checks[f"the predictions {where}"] = _prediction_holds(logits, claimed, suffix)
-        checks[f"success {where}"] = _success_holds(
-            logits, labels, targets, confidence, claimed["success" + suffix] == 1
-        )
-    found = measures(original, result, record.thresholds.tolist())
-    for name, values in found.items():
-        close = np.isclose(
-            claimed[name], values.cpu().numpy(), rtol=_RELATIVE, atol=1e-12, equal_nan=False
-        )
-        holds = close.reshape(len(close), -1).all(axis=1)
-        checks[f"the {name.replace('_', ' ')}"] = holds, np.zeros_like(holds)
-    return [
-        _counted(claim, holds, borderline, record.models[m], record.attacks[a])
-        for claim, (holds, borderline) in checks.items()
-    ]
-
-
-def _counted(
-    claim: str, holds: NDArray[np.bool_], borderline: NDArray[np.bool_], model: str, attack: str
-) -> Finding:
-    count = len(holds)
-    near = int((holds & borderline).sum())
-    note = f"; {near} within {_PROBABILITY} of the line" if near else ""
-    if holds.all():
-        return Finding(claim, HOLDS, f"on all {count} kept images{note}", model, attack)
-    detail = f"not on {int((~holds).sum())} of {count} kept images{note}"
-    return Finding(claim, FAILS, detail, model, attack)
-
-
-def _prediction_holds(
-    logits: Tensor, claimed: Mapping[str, columns.Array], suffix: str
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Whether the claimed class is the top one, with the claimed confidence."""
-    probabilities = torch.softmax(logits.double(), dim=1).cpu().numpy()
-    classes = probabilities.shape[1]
-    prediction = claimed["prediction" + suffix].astype(np.int64)
-    known = (prediction >= 0) & (prediction < classes)
-    rows = np.arange(len(prediction))
-    own = probabilities[rows, np.where(known, prediction, 0)]
-    top = probabilities.max(axis=1)
-    close = np.abs(claimed["confidence" + suffix].astype(np.float64) - own) <= _PROBABILITY
-    return known & (own >= top - _PROBABILITY) & close, own < top
-
-
-def _success_holds(
-    logits: Tensor, labels: Tensor, targets: Tensor, confidence: float, claimed: NDArray[np.bool_]
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Whether success and failure are as claimed; (holds, only within the tolerance)."""
-    untargeted = targets < 0
-    met = torch.where(
-        untargeted,
-        Goal(None, confidence).met(logits, labels),
-        Goal(targets, confidence).met(logits, labels),
-    )
-    agrees = met.cpu().numpy() == claimed
-    probabilities = torch.softmax(logits.double(), dim=1)
-    # How far the goal is met (positive) or missed (negative), in probability.
-    aim = torch.where(untargeted, labels, targets.clamp(min=0))[:, None]
-    own = probabilities.gather(1, aim)[:, 0]
-    others = probabilities.scatter(1, aim, -1.0).amax(dim=1)
-    ahead = torch.where(untargeted, others - own, own - others)
-    sure = torch.where(untargeted, others, own) - confidence
-    near = (torch.minimum(ahead, sure).abs() <= _PROBABILITY).cpu().numpy()
-    return agrees | near, ~agrees

@@ -87,7 +87,7 @@ def errors_by_hand(name: str, severity: int) -> float:
 def test_errors_are_those_of_the_network_on_the_corrupted_images(checkpoint: Path) -> None:
     result = benchmark(checkpoint, "--json")
     assert result.code == 0, result.err
-    (found,) = result.document["results"]
+    (found,) = result.document["corruption_results"]
     assert list(found["corruptions"]) == CHOSEN.split(",")  # the order of the literature
     for name, entry in found["corruptions"].items():
         by_hand = {str(severity): errors_by_hand(name, severity) for severity in range(1, 6)}
@@ -140,7 +140,7 @@ def test_a_model_of_the_run_can_be_the_baseline(checkpoint: Path, tmp_path: Path
     write_network(tmp_path / "small.safetensors", width=4)
     arguments = (checkpoint, "small.safetensors", "--baseline", "small")
     document = benchmark(*arguments, "--json").document
-    net, small = document["results"]
+    net, small = document["corruption_results"]
     assert small["mce"] == pytest.approx(1.0)
     assert small["relative_mce"] == pytest.approx(1.0)
     ratios = [
@@ -156,9 +156,9 @@ def test_a_model_of_the_run_can_be_the_baseline(checkpoint: Path, tmp_path: Path
 def test_the_baseline_may_change_when_a_run_is_taken_up(checkpoint: Path, tmp_path: Path) -> None:
     write_network(tmp_path / "small.safetensors", width=4)
     start = (checkpoint, "small.safetensors", "--output", "run", "--json")
-    assert benchmark(*start).document["results"][0]["mce"] is None
+    assert benchmark(*start).document["corruption_results"][0]["mce"] is None
     written = {path: path.stat().st_mtime_ns for path in Path("run/cells").iterdir()}
-    found = benchmark(*start, "--baseline", "net").document["results"]
+    found = benchmark(*start, "--baseline", "net").document["corruption_results"]
     assert found[0]["mce"] == pytest.approx(1.0)
     assert found[0]["baseline"]["name"] == "net"
     assert {path: path.stat().st_mtime_ns for path in Path("run/cells").iterdir()} == written
@@ -170,8 +170,8 @@ def test_a_dry_run_counts_and_writes_nothing(checkpoint: Path) -> None:
     result = benchmark(checkpoint, "--dry-run", "--shard-size", 24)
     assert result.code == 0, result.err
     assert "corruptions: gaussian_noise, fog, contrast\nseverities: 1, 2, 3, 4, 5\n" in result.out
-    assert "passes: 640 images through a model" in result.out  # 40 images, clean and 15 times
-    assert "in 2 cells for each model, corruption and severity" in result.out
+    assert "passes: up to 640 forward\n" in result.out  # 40 images, clean and 15 times
+    assert "in 2 cells for each model and condition" in result.out
     assert "cells: 32, of which 0 are finished" in result.out
     assert not Path("runs").exists()
 
@@ -182,7 +182,7 @@ def test_a_model_near_chance_is_refused_until_forced(checkpoint: Path) -> None:
     refused(benchmark(checkpoint), "near chance", "workbench check", "--force")
     forced = benchmark(checkpoint, "--force", "--json", corruptions="contrast")
     assert forced.code == 0, forced.err
-    assert forced.document["results"][0]["clean_error"] > 0.9
+    assert forced.document["corruption_results"][0]["clean_error"] > 0.9
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_a_model_trained_on_test_corruptions_is_marked(checkpoint: Path, tmp_pat
     shown = benchmark("told.safetensors", corruptions="contrast")
     assert shown.out.count("† told: trained on test corruptions (fog, snow)") == 2
     both = benchmark("told.safetensors", checkpoint, "--json", corruptions="contrast").document
-    marks = [entry["trained_on_corruptions"] for entry in both["results"]]
+    marks = [entry["trained_on_corruptions"] for entry in both["corruption_results"]]
     assert marks == [["fog", "snow"], []]
 
 
@@ -232,7 +232,7 @@ def test_a_failed_cell_is_told_and_ends_in_1(
     assert result.code == 1, result.err
     assert "net, fog 2, images 0 to 40: RuntimeError: the lens broke" in result.err
     assert "2 cells failed" in result.err
-    entries = result.document["results"][0]["corruptions"]
+    entries = result.document["corruption_results"][0]["corruptions"]
     assert entries["fog"]["mean_error"] is None
     assert entries["contrast"]["mean_error"] is not None
 
@@ -282,12 +282,14 @@ def test_a_stored_set_gives_the_errors_of_the_same_images_in_memory(
     checkpoint: Path, layout: str
 ) -> None:
     folder = write_set(layout)
-    in_memory = benchmark(checkpoint, "--json", corruptions="fog,contrast").document["results"]
+    in_memory = benchmark(checkpoint, "--json", corruptions="fog,contrast").document[
+        "corruption_results"
+    ]
     stored = benchmark(
         checkpoint, "--corrupted", folder, "--limit", 40, "--json", corruptions="fog,contrast"
     )
     assert stored.code == 0, stored.err
-    (found,) = stored.document["results"]
+    (found,) = stored.document["corruption_results"]
     assert errors(found) == errors(in_memory[0])
     assert found["clean_error"] == in_memory[0]["clean_error"]
     assert stored.document["notes"] == [f"corrupted images read from {folder.name} ({layout})"]
@@ -315,8 +317,10 @@ def test_a_stored_set_alone_does_without_clean_images(checkpoint: Path) -> None:
     arguments = ("benchmark", checkpoint, "--data", folder, "--corruptions", "fog,contrast")
     result = workbench(*arguments, "--baseline", "net", "--json")
     assert result.code == 0, result.err
-    (found,) = result.document["results"]
-    in_memory = benchmark(checkpoint, "--json", corruptions="fog,contrast").document["results"]
+    (found,) = result.document["corruption_results"]
+    in_memory = benchmark(checkpoint, "--json", corruptions="fog,contrast").document[
+        "corruption_results"
+    ]
     assert errors(found) == errors(in_memory[0])
     assert found["clean_error"] is None
     assert found["mce"] == pytest.approx(1.0)

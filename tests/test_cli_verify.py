@@ -41,7 +41,7 @@ def test_a_true_record_is_confirmed(record: Path) -> None:
         assert result.document["holds"] is True
         assert result.document["counts"]["fails"] == 0
         claims = {finding["claim"] for finding in result.document["findings"]}
-        assert {"success as float", "the model is the one that was attacked"} <= claims
+        assert {"success as float", "the model is the one that was measured"} <= claims
     assert workbench("verify", record, "--quiet").out == "holds\n"
 
 
@@ -67,7 +67,7 @@ def test_another_model_of_that_name_is_found_out(record: Path) -> None:
     torch.save(changed, "net.pt")
     result = workbench("verify", record)
     assert result.code == 1
-    assert "the model is the one that was attacked" in result.err
+    assert "the model is the one that was measured" in result.err
 
 
 def test_a_moved_model_is_not_confirmed_until_it_is_found(record: Path, tmp_path: Path) -> None:

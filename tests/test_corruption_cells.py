@@ -463,13 +463,14 @@ def put(name, place, value):
 AGGREGATES = "the aggregates follow from the per-image data"
 RIGHT = "right on a corrupted image means that the prediction is the label"
 THERE = "what finished of the corrupted images is there, and nothing else"
+ANSWERS = "rank, loss and Brier score go with the prediction"
 FORGERIES = {
     "mce": (put("aggregates/mce", 0, 0.5), {AGGREGATES}),
     "an interval": (put("aggregates/family_ratio_interval", (0, 1, 0), 0.1), {AGGREGATES}),
     "a cell": (put("aggregates/cell_error", (1, 0, 1), 0.0), {AGGREGATES}),
     "an image": (put("corrupted/right", (0, 0, 1, 5), 1), {AGGREGATES, RIGHT}),
-    "a prediction": (put("corrupted/prediction", (0, 1, 0, 1), 2), {RIGHT}),
-    "a confidence": (put("corrupted/confidence", (0, 1, 0, 1), np.nan), {THERE}),
+    "a prediction": (put("corrupted/prediction", (0, 1, 0, 1), 2), {RIGHT, ANSWERS}),
+    "a confidence": (put("corrupted/confidence", (0, 1, 0, 1), np.nan), {THERE, ANSWERS}),
     "a severity": (
         put("severity", 1, 4),
         {"the corruptions are those of the configuration"},

@@ -4,12 +4,16 @@ import contextlib
 import doctest
 import io
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+from cli_case import workbench
 
 DOCS = Path(__file__).parent.parent / "docs"
 BLOCK = re.compile(r"^```python\n(.*?)^```(?:\n+```text\n(.*?)^```)?", re.MULTILINE | re.DOTALL)
+
+SHELL = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def blocks(file: Path) -> list[tuple[str, str | None]]:
@@ -17,7 +21,7 @@ def blocks(file: Path) -> list[tuple[str, str | None]]:
     return [(code, text) for code, text in BLOCK.findall(file.read_text(encoding="utf-8"))]
 
 
-@pytest.mark.parametrize("page", ["api.md", "training.md"])
+@pytest.mark.parametrize("page", ["api.md", "comparing.md", "training.md", "record.md"])
 def test_examples(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found = blocks(DOCS / page)
@@ -33,3 +37,14 @@ def test_examples(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             assert checker.check_output(expected, printed.getvalue(), flags), (
                 f"{page}, example {number} printed:\n{printed.getvalue()}"
             )
+    if page == "record.md":
+        for command in commands(DOCS / page, {"weak", "weak/record.h5", "both.h5"}):
+            result = workbench(*command)
+            assert result.code == 0, f"{page}: workbench {shlex.join(command)}: {result.err}"
+
+
+def commands(file: Path, made: set[str]) -> list[list[str]]:
+    """The command lines of a page about records that its examples, or earlier ones, have made."""
+    text = "".join(SHELL.findall(file.read_text(encoding="utf-8")))
+    lines = [shlex.split(line, comments=True)[1:] for line in text.splitlines()]
+    return [words for words in lines if words[1] in made and words[0] != "verify"]

@@ -50,7 +50,7 @@ def test_bootstrap_agrees_with_the_normal_interval_for_many_values():
 
 def test_bootstrap_equals_a_plain_bca():
     values = np.random.default_rng(1).exponential(size=30)
-    counts = intervals._resampled(30, 9, intervals.RESAMPLES)
+    counts = intervals.resampled(30, 9, intervals.RESAMPLES)
     means = np.array([np.repeat(values, row).mean() for row in counts])
     normal = NormalDist()
     bias = normal.inv_cdf((means < values.mean()).mean())
@@ -119,7 +119,7 @@ def ratio(means):
 def test_the_bootstrap_of_a_ratio_equals_a_plain_bca():
     generator = np.random.default_rng(3)
     values = generator.integers(0, 6, (40, 3)).astype(np.uint8)
-    counts = intervals._resampled(40, 8, intervals.RESAMPLES)
+    counts = intervals.resampled(40, 8, intervals.RESAMPLES)
     found = np.array([ratio(np.repeat(values, row, axis=0).mean(axis=0))[0] for row in counts])
     normal, point = NormalDist(), ratio(values.mean(axis=0))[0]
     bias = normal.inv_cdf(((found < point) + 0.5 * (found == point)).mean())

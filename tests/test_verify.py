@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,10 +14,11 @@ from measuring_case import (
     small_plan,
     swap,
 )
+from test_corruption_cells import Blind, corrupted, corrupted_plan
 from torch import nn
 
 from attacks import Goal
-from benchmarks import Condition, durable, verify
+from benchmarks import Again, Condition, durable, verify
 
 MODELS = {"one": Brightest(), "two": Brightest(8.0)}
 
@@ -48,7 +50,13 @@ def set_value(name, place, value):
 
 ATTACKED = "a success has the wrong class, or its target, at the confidence asked for"
 AGGREGATES = "the aggregates follow from the per-image data"
+ANSWERS = "rank, loss and Brier score go with the prediction"
 FORGERIES = {
+    "rank": (set_value("clean/rank", (0, 1), 1), {ANSWERS}),
+    "rank of a wrong answer": (set_value("attacked/rank", (0, 0, 1), 0), {ANSWERS}),
+    "loss": (set_value("attacked/loss", (1, 0, 1), 0.1), {ANSWERS}),
+    "Brier score": (set_value("clean/brier", (0, 1), 1.9), {ANSWERS}),
+    "a table of its own": (lambda file: file.__setitem__("aggregates/x", [1, 2]), {AGGREGATES}),
     "a success more": (
         set_value("attacked/success", (0, 2, 1), 1),
         {ATTACKED, AGGREGATES, "success as float"},
@@ -148,7 +156,7 @@ def test_another_model_fails_and_a_missing_one_is_unchecked(record):
         raise FileNotFoundError(2, "No such file", "two.pt")
 
     findings = verify(record, other)
-    about = {f.model: f for f in findings if f.claim == "the model is the one that was attacked"}
+    about = {f.model: f for f in findings if f.claim == "the model is the one that was measured"}
     assert about["one"].verdict == "fails"
     assert about["two"].verdict == "unchecked"
     assert "two.pt" in about["two"].detail
@@ -219,6 +227,85 @@ def test_a_success_on_the_line_is_told_from_a_wrong_one(tmp_path, by, verdict):
     success = next(f for f in findings if f.claim == "success as float")
     assert success.verdict == verdict
     assert ("1 within 0.0001 of the line" in success.detail) == (verdict == "holds")
+
+
+def test_cells_beside_the_record_are_checked(tmp_path):
+    _, store, path = finished(tmp_path)
+    claim = "the finished cells beside it are as they were written"
+    (found,) = [f for f in verify(path, get_model) if f.claim == claim]
+    assert (found.verdict, found.detail) == ("holds", "SHA-256 of 24 files")
+    cell = next(store.folder.glob("*.h5"))
+    content = bytearray(cell.read_bytes())
+    content[100] ^= 1
+    cell.write_bytes(content)
+    (found,) = [f for f in verify(path, get_model) if f.claim == claim]
+    assert found.verdict == "fails"
+    assert cell.name in found.detail
+
+
+# ── a sample of what is not kept ───────────────────────────────────────────────────────────────
+
+
+def again(config):
+    def corruption(name, severity):
+        if name == "spatter":
+            raise ValueError("spatter is gone")
+        made = corrupted(names=[name], severities=[severity])
+        return made[0]
+
+    return Again(examples(), corruption)
+
+
+@pytest.fixture(scope="module")
+def benchmarked(tmp_path_factory):
+    return finished(tmp_path_factory.mktemp("corrupted"), corrupted_plan())[2]
+
+
+def blind_model(description):
+    name = description["name"]
+    return {"one": Brightest(), "two": Blind()}[name], f"digest of {name}"
+
+
+def test_a_sample_of_the_claims_is_run_again(benchmarked):
+    findings = verify(benchmarked, blind_model, get_data=again)
+    assert failing(findings) == set()
+    for model in ("one", "two"):
+        mine = {f.claim: f for f in findings if f.model == model}
+        assert mine["the clean answers"].detail == "on all 20 images of a sample"
+        under = [f for claim, f in mine.items() if claim.startswith("the answers under")]
+        assert len(under) == 3
+        assert {f.verdict for f in under if "spatter" not in f.claim} == {"holds"}
+        assert all("spatter is gone" in f.detail for f in under if "spatter" in f.claim)
+
+
+def test_answers_of_another_model_are_found_in_the_sample(benchmarked):
+    findings = verify(
+        benchmarked, lambda told: (Brightest(9.0), f"digest of {told['name']}"), get_data=again
+    )
+    assert "the clean answers" in failing(findings)
+    assert any(claim.startswith("the answers under") for claim in failing(findings))
+
+
+def test_data_that_are_others_or_gone_are_told(benchmarked):
+    claim = "the data are those that were measured"
+
+    def others(config):
+        data = examples()
+        data.digest = "others"
+        return replace(again(config), examples=data)
+
+    def gone(config):
+        raise FileNotFoundError(2, "No such file", "data.npz")
+
+    for get_data, verdict, detail in (
+        (others, "fails", "are others now"),
+        (gone, "unchecked", "data.npz"),
+    ):
+        findings = verify(benchmarked, blind_model, get_data=get_data)
+        (found,) = [f for f in findings if f.claim == claim]
+        assert found.verdict == verdict
+        assert detail in found.detail
+        assert not [f for f in findings if f.claim == "the clean answers"]
 
 
 def test_a_model_that_the_record_does_not_describe_is_left_unchecked(record, tmp_path):

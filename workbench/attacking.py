@@ -96,6 +96,7 @@ def resolve(options: Options, console: Console) -> tuple[Plan, Subjects]:
         device=device.type,
         batch_size=options["batch_size"],
         class_names=subjects.dataset.class_names,
+        source=subjects.recorded(),
         keep_images=options["keep_images"],
         save_images=options["save_images"],
     )

@@ -118,6 +118,7 @@ def resolve(
         keep_images=options["keep_images"],
         save_images=options["save_images"] if conditions else 0,
         class_names=dataset.class_names,
+        source=subjects.recorded(place.corrupted),
     )
     return todo, subjects
 

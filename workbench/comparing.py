@@ -9,10 +9,14 @@ from benchmarks import Record, compare, read_record
 from benchmarks.joining import join
 from workbench.comparison_tables import comparison_tables, legend
 from workbench.console import Console
+from workbench.errors import UsageError, unknown
 from workbench.gates import parse_gate
 from workbench.measure_names import Measure, find_measure, find_measures
 from workbench.record_files import find_record
+from workbench.record_views import VIEWS, tables_of, view_results
 from workbench.running import caution_lines
+
+TABLE = "table"
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class Asked:
         sort: the measure that rows are sorted by, best first.
         columns: the measures that tables show.
         seed: of the bootstrap.
+        view: ``table``, or one of `workbench.record_views.VIEWS`.
+        condition, class_name: what a view is of.
     """
 
     baseline: str | None = None
@@ -34,18 +40,57 @@ class Asked:
     sort: str | None = None
     columns: str | None = None
     seed: int = 0
+    view: str = TABLE
+    condition: str | None = None
+    class_name: str | None = None
 
 
 def compare_records(paths: Sequence[Path], asked: Asked, console: Console) -> bool:
-    """Show how the models of records compare; whether every limit is kept.
+    """Show how the models of records compare, or a view of them; whether every limit is kept.
 
     Raises:
         ValueError: a record cannot be read or they do not belong together, or there is no such
             baseline, measure or limit.
         OSError: a record cannot be opened.
     """
+    _check(asked)
     files = [find_record(path) for path in paths]
     record = read_together(files)
+    if asked.view == TABLE:
+        return _compare(files, record, asked, console)
+    told = view_results(
+        record,
+        asked.view,
+        condition=asked.condition,
+        class_name=asked.class_name,
+        seed=asked.seed,
+    )
+    for table in tables_of(told, console.out.width):
+        console.show(table)
+    console.essential("\n".join(record.models))
+    console.document({"records": [str(file) for file in files], **told})
+    return True
+
+
+def _check(asked: Asked) -> None:
+    """Refuse a view that there is not, and options that say nothing to what is shown."""
+    if asked.view not in (TABLE, *VIEWS):
+        raise unknown("view", asked.view, [TABLE, *VIEWS])
+    table = asked.view == TABLE
+    of_views = {"--condition": asked.condition, "--class": asked.class_name}
+    of_table = {
+        "--baseline": asked.baseline,
+        "--fail-under": asked.fail_under,
+        "--sort": asked.sort,
+        "--columns": asked.columns,
+    }
+    for flag, given in (of_views if table else of_table).items():
+        if given:
+            raise UsageError(f"{flag} says nothing to --view {asked.view}; leave it out.")
+
+
+def _compare(files: Sequence[Path], record: Record, asked: Asked, console: Console) -> bool:
+    """Show the comparison, and check the limits."""
     comparison = compare(record, baseline=asked.baseline, fold=asked.fold, seed=asked.seed)
     measures: list[Measure] = list(comparison["measures"])  # type: ignore[call-overload]
     gates = [parse_gate(text, measures) for text in asked.fail_under]

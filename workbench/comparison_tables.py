@@ -18,7 +18,7 @@ MARKS = {
     "no difference": ("= no difference", "dim"),
 }
 DAGGER = " †"
-NAME_WIDTH, FACT_WIDTH, COLUMN_WIDTH = 26, 14, 22  # characters; decide what stands side by side
+NAME_WIDTH, FACT_WIDTH, COLUMN_WIDTH = 26, 24, 22  # characters; decide what stands side by side
 TITLES = {
     "clean": "on clean images",
     "robust": "robust accuracy",
@@ -46,7 +46,8 @@ def comparison_tables(
     """
     rows = comparison["rows"]
     yield _facts(rows)
-    most = max(1, (width - NAME_WIDTH - 4) // (COLUMN_WIDTH + 3))
+    first = min(NAME_WIDTH, max(len(_name(row).plain.partition("\n")[0]) for row in rows))
+    most = max(1, (width - first - 4) // (COLUMN_WIDTH + 3))
     for section, names in SECTIONS.items():
         mine = [each for name in names for each in measures if measure_name(each) == name]
         tables = -(-len(mine) // most)
@@ -101,8 +102,7 @@ def legend(comparison: Comparison) -> list[str]:
 
 def _facts(rows: Sequence[Row]) -> Table:
     table = _table(None)
-    for name in ("architecture", "defenses"):
-        table.add_column(name, max_width=FACT_WIDTH + 4)
+    table.add_column("architecture, defenses", max_width=FACT_WIDTH, overflow="fold")
     for name in ("parameters", "seeds", "clean error"):
         table.add_column(name, justify="right")
     for row in rows:
@@ -112,8 +112,7 @@ def _facts(rows: Sequence[Row]) -> Table:
         seeds = row["seeds"]
         table.add_row(
             _name(row),
-            Text(str(row["architecture"] or UNKNOWN)),
-            Text(", ".join(defenses) or UNKNOWN),
+            Text("\n".join([str(row["architecture"] or UNKNOWN), *defenses])),
             UNKNOWN if parameters is None else f"{parameters:,}",
             ", ".join(map(str, seeds)) or UNKNOWN,
             UNKNOWN if clean is None else with_interval(clean["value"], None, ".1%"),
@@ -134,7 +133,7 @@ def _numbers(rows: Sequence[Row], section: str, measures: Sequence[Measure]) -> 
 def _table(title: str | None) -> Table:
     """A table with the models' column."""
     table = Table(title=title, title_justify="left", header_style="bold")
-    table.add_column("model", max_width=NAME_WIDTH)
+    table.add_column("model", max_width=NAME_WIDTH, overflow="fold")
     return table
 
 

@@ -14,9 +14,9 @@ from rich.console import Console as RichConsole
 from rich.markup import escape
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
-    from rich.table import Table
 
 Mode = Literal["human", "json", "quiet"]
 
@@ -49,7 +49,7 @@ class Console:
         """The stream for people: progress, notes, warnings."""
         return _rich(stderr=True)
 
-    def show(self, *renderables: "Table | str") -> None:
+    def show(self, *renderables: "RenderableType") -> None:
         """Data for people: on stdout in human mode, else nowhere. Text is not markup."""
         if self.mode == "human" and not self.mute:
             for renderable in renderables:

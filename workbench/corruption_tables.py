@@ -75,7 +75,7 @@ def _severities(result: Result, width: int, trained_on: Mapping[str, Sequence[st
     baseline = _baseline(result)
     severities = _severities_of(result)
     against = f"; CE in % of {baseline}" if baseline else ""
-    title = f"{_name(result, trained_on)}: error in %, 95 % interval{against}"
+    title = f"{marked(result, trained_on)}: error in %, 95 % interval{against}"
     table = _table(title, "severity", trained_on, [result])
     table.padding = (0, 1) if width >= WIDE else (0, 0, 0, 1)
     for severity in severities:
@@ -102,7 +102,7 @@ def _models(
     """Models across: the mean error of each corruption where asked for, then what sums them up."""
     table = _table(None, "error in %, 95 % interval", trained_on, results)
     for result in results:
-        table.add_column(Text(_name(result, trained_on)), justify="right")
+        table.add_column(Text(marked(result, trained_on)), justify="right")
     if corruptions:
         entries = [dict(result["corruptions"]) for result in results]
         for family, names in _families(entries[0]).items():
@@ -157,11 +157,7 @@ def _table(
     results: Sequence[Result],
 ) -> Table:
     """A table without rows; models that were trained on test corruptions are told below it."""
-    told = [
-        f"† {model}: trained on test corruptions ({', '.join(trained_on[model])})"
-        for model in (str(result["model"]) for result in results)
-        if trained_on.get(model)
-    ]
+    told = marks(results, trained_on)
     table = Table(
         title=None if title is None else Text(title),
         title_justify="left",
@@ -173,7 +169,17 @@ def _table(
     return table
 
 
-def _name(result: Result, trained_on: Mapping[str, Sequence[str]]) -> str:
+def marks(results: Sequence[Result], trained_on: Mapping[str, Sequence[str]]) -> list[str]:
+    """What `marked` means, a line for each model that was trained on test corruptions."""
+    return [
+        f"† {model}: trained on test corruptions ({', '.join(trained_on[model])})"
+        for model in (str(result["model"]) for result in results)
+        if trained_on.get(model)
+    ]
+
+
+def marked(result: Result, trained_on: Mapping[str, Sequence[str]]) -> str:
+    """The name of a result's model, marked if it was trained on test corruptions."""
     model = str(result["model"])
     return model + MARK if trained_on.get(model) else model
 

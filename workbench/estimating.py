@@ -47,7 +47,8 @@ class Estimate:
 
     def lines(self) -> Iterator[str]:
         """For a person."""
-        yield f"passes: up to {self.forwards:,} forward and {self.backwards:,} backward"
+        backward = f"forward, up to {self.backwards:,} backward" if self.backwards else "forward"
+        yield f"passes: up to {self.forwards:,} {backward}"
         if self.training_seconds:
             yield f"training: about {duration(self.training_seconds)}, what defenses do not counted"
         yield f"time: up to about {duration(self.seconds)}, by passes timed just now"

@@ -193,7 +193,8 @@ def run_config(todo: Plan, subjects: Subjects) -> dict[str, Any]:
         }
         for model in todo.models
     ]
-    return {"data": dict(subjects.source), **todo.config, "models": models}
+    config = {key: value for key, value in todo.config.items() if key != "source"}
+    return {"data": dict(subjects.source), **config, "models": models}
 
 
 def run_name(todo: Plan) -> str:

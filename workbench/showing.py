@@ -42,7 +42,8 @@ def show_record(path: Path, console: Console) -> None:
     console.show(_models(summary["models"]))
     attacked, worst, corrupted = results(record), worst_case(record), corruption_results(record)
     width, trained = console.out.width, trained_on(record)
-    for table in result_tables(attacked, width):
+    measured = [each for each in attacked if each["images"] or each["failures"]]
+    for table in result_tables(measured, width):
         console.show(table)
     console.show(*worst_case_lines(worst))
     if corrupted:

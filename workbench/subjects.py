@@ -74,6 +74,16 @@ class Subjects:
     reload: tuple[Mapping[str, Any], ...]
     source: Mapping[str, Any]
 
+    def recorded(self, corrupted: Path | None = None) -> dict[str, Any]:
+        """Where the data are, for the record: paths as they hold from any folder.
+
+        ``corrupted`` is the set that corrupted images are read from.
+        """
+        data = Path(str(self.source["data"])).expanduser()
+        place = str(data.absolute()) if data.exists() else self.source["data"]
+        stored = None if corrupted is None else str(corrupted.absolute())
+        return {**self.source, "data": place, "corrupted": stored}
+
 
 def model_options(options: Options) -> ModelOptions:
     """What the command line says of the models.
@@ -207,7 +217,19 @@ def count_right(model: nn.Module, dataset: Dataset, device: str, batch_size: int
 def load_described(
     description: Mapping[str, object], *, trust: bool, look_in: Path | None = None
 ) -> LoadedModel:
-    """Load a model again from what a record says of it.
+    """Load a model again from what a record says of it, with the outputs that were measured.
+
+    Raises:
+        UsageError: see `reload_model`.
+    """
+    loaded, columns = reload_model(description, trust=trust, look_in=look_in)
+    return loaded if columns is None else select_columns(loaded, columns)
+
+
+def reload_model(
+    description: Mapping[str, object], *, trust: bool, look_in: Path | None = None
+) -> tuple[LoadedModel, tuple[int, ...] | None]:
+    """A model with all its outputs, and which of them were measured (None for all).
 
     A record may come from anyone, so nothing that it names is run unless ``trust`` is given.
 
@@ -224,12 +246,12 @@ def load_described(
         facts = DataFacts(**dict(reload["data"]))
     except (TypeError, ValueError):
         raise UsageError("the record's description of this model is damaged") from None
-    checkpoint = _located(str(reload["checkpoint"]), look_in)
+    checkpoint = located(str(reload["checkpoint"]), look_in)
     if not trust and (factory_in(options.arch or "") or is_factory(checkpoint)):
         raise UsageError("loading it would run code that the record names; add --trust to do so")
     loaded = load_model(checkpoint, replace(options, trust=trust), data=facts)
     columns = reload.get("columns")
-    return select_columns(loaded, tuple(columns)) if columns is not None else loaded
+    return loaded, None if columns is None else tuple(columns)
 
 
 def unique_names(checkpoints: Sequence[str]) -> list[str]:
@@ -290,11 +312,11 @@ def _reload(
     }
 
 
-def _located(checkpoint: str, look_in: Path | None) -> str:
-    """Where the checkpoint is now: where it was, or under its name in ``look_in``."""
-    if look_in is not None and (look_in / Path(checkpoint).name).exists():
-        return str(look_in / Path(checkpoint).name)
-    return checkpoint
+def located(place: str, look_in: Path | None) -> str:
+    """Where a checkpoint or a data set is now: where it was, or under its name in ``look_in``."""
+    if look_in is not None and (look_in / Path(place).name).exists():
+        return str(look_in / Path(place).name)
+    return place
 
 
 def _list(value: object) -> object:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import typer
 
@@ -18,12 +18,16 @@ from workbench.commands.train import train, training_request
 from workbench.console import Console
 from workbench.errors import UsageError, unknown
 from workbench.estimating import TO_TRAIN
+from workbench.materials import check
 from workbench.models import LoadedModel, ModelOptions
+from workbench.models.architectures import read_arch
+from workbench.models.factories import is_factory
 from workbench.run_directory import slug
 from workbench.subjects import MODEL_SETTINGS, Options, Wanted, model_options
 from workbench.tables import short_spec
-from workbench.training import BEST, RESULTS, Diverged, prepared, train_one
+from workbench.training import RESULTS, Diverged, prepared, train_one
 from workbench.training_plan import Request, Splits, load_splits, make_start, make_task
+from workbench.training_view import BEST
 
 UNDEFENDED = ("none", "plain", "")
 MODELS = "models"  # the folder of a run directory that the trainings are in
@@ -182,6 +186,7 @@ def _trainings(
         flags += [flag for spec in mine for flag in ("--defense", spec)]
         arguments = [str(each) for each in (arch, *flags)]
         request = replace(_request(arguments, where), output=folder / slug(name, limit=100))
+        _refuse_misspelt(request)
         yield Training(name, request)
 
 
@@ -190,13 +195,20 @@ def _request(arguments: Sequence[str], where: str) -> Request:
     app = typer.Typer()
     app.command("train")(train)
     command = typer.main.get_command(app)
-    problem = typer.BadParameter.__mro__[1]  # typer gives its base no public name
+    problem: type[Exception] = typer.BadParameter.__mro__[1]  # typer gives its base no public name
     try:
         context = command.make_context("train", list(arguments), obj=["train", *arguments])
     except problem as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         raise UsageError(f"{where}, train: {' '.join(message.split())}") from error
-    return training_request(context)
+    return training_request(cast("typer.Context", context))
+
+
+def _refuse_misspelt(request: Request) -> None:
+    """Tell a wrong name now, and not when the networks before it have been trained."""
+    check(request.defenses)
+    if not is_factory(request.arch):
+        read_arch(request.arch)
 
 
 def _flags(key: str, value: object) -> list[object]:

@@ -2,9 +2,11 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -106,6 +108,16 @@ def short_spec(canonical: str) -> str:
             kept.append(f"{key}={written}")
     short = f"{spec.name}({', '.join(kept)})" if kept else str(Spec(spec.name))
     return short + rest
+
+
+def fitting(variants: Iterable[Table], width: int) -> Table:
+    """The first of several tables that fits a width without a line broken, else the last."""
+    wide = Console(width=10_000)
+    table = Table()
+    for table in variants:
+        if Measurement.get(wide, wide.options, table).maximum <= width:
+            break
+    return table
 
 
 def plain_number(value: float) -> str:

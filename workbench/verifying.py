@@ -8,9 +8,10 @@ from rich.table import Table
 from rich.text import Text
 from torch import nn
 
-from benchmarks import Finding, verify
-from benchmarks.verify import FAILS, HOLDS, SAME_MODEL, UNCHECKED
+from benchmarks import Again, Finding, verify
+from benchmarks.findings import FAILS, HOLDS, SAME_MODEL, UNCHECKED
 from workbench.console import Console
+from workbench.data_again import data_again
 from workbench.devices import resolve_device
 from workbench.record_files import find_record
 from workbench.subjects import load_described
@@ -34,7 +35,7 @@ def verify_record(
     Args:
         path: the record, or the run directory it is in.
         console: where output goes.
-        look_in: a folder to look for moved checkpoints in.
+        look_in: a folder to look for moved checkpoints in, and for moved data.
         trust: models that need code to be run may be loaded.
         device, batch_size, threads: how to compute.
 
@@ -49,7 +50,10 @@ def verify_record(
         loaded = load_described(description, trust=trust, look_in=look_in)
         return loaded.model.to(hardware), loaded.digest
 
-    findings = verify(record, get_model, batch_size=batch_size)
+    def get_data(config: Mapping[str, object]) -> Again:
+        return data_again(config, hardware, trust=trust, look_in=look_in)
+
+    findings = verify(record, get_model, get_data=get_data, batch_size=batch_size)
     failing = [finding for finding in findings if finding.verdict == FAILS]
     unloaded = [finding for finding in findings if _is_unloaded_model(finding)]
     console.show(_table(findings))

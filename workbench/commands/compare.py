@@ -55,6 +55,28 @@ def compare(
             "better, above it for errors and mCE. May be given several times.",
         ),
     ] = None,
+    view: Annotated[
+        str,
+        typer.Option(
+            "--view",
+            metavar="NAME",
+            help="table; curves: errors over severity and the shape of the curve; classes: the "
+            "worst classes and what they are taken for; calibration: whether confidence can be "
+            "trusted.",
+        ),
+    ] = "table",
+    condition: Annotated[
+        str | None,
+        typer.Option(
+            "--condition",
+            metavar="NAME",
+            help="Of a view: clean, an attack, a corruption, or one at a severity (fog@3).",
+        ),
+    ] = None,
+    class_name: Annotated[
+        str | None,
+        typer.Option("--class", metavar="NAME", help="The class that --view classes is about."),
+    ] = None,
     seed: o.Seed = 0,
     debug: o.Debug = False,
     json_output: o.Json = False,
@@ -69,6 +91,16 @@ def compare(
     """
     from workbench.comparing import Asked, compare_records
 
-    asked = Asked(baseline, fold, tuple(fail_under or ()), sort, columns, seed)
+    asked = Asked(
+        baseline=baseline,
+        fold=fold,
+        fail_under=tuple(fail_under or ()),
+        sort=sort,
+        columns=columns,
+        seed=seed,
+        view=view,
+        condition=condition,
+        class_name=class_name,
+    )
     if not compare_records(records, asked, make_console(json_output=json_output, quiet=quiet)):
         raise typer.Exit(1)

@@ -14,7 +14,9 @@ def verify(
     look_in: Annotated[
         Path | None,
         typer.Option(
-            "--look-in", metavar="DIR", help="Where checkpoints lie that have been moved since."
+            "--look-in",
+            metavar="DIR",
+            help="Where checkpoints and data lie that were moved.",
         ),
     ] = None,
     trust: Annotated[
@@ -32,7 +34,9 @@ def verify(
     json_output: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Check a record: its checksums, its sums, and its kept images against the checkpoints.
+    """Check a record: its checksums, its sums, its kept images and a sample of its other claims.
+
+    Checkpoints and data are loaded again; what they are not there for is said to be unchecked.
 
     Exit code 0: every claim that could be checked holds. 1: a claim fails, or a model could not
     be loaded. 2: the record cannot be read.

@@ -1,0 +1,158 @@
+"""Checks a sample of a record's claims on data that are loaded anew."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from benchmarks import columns
+from benchmarks.columns import Array
+from benchmarks.evaluation import float32_logits
+from benchmarks.findings import CLOSE, UNCHECKED, Finding, counted, prediction_holds
+from benchmarks.measuring import answers
+from benchmarks.reading import Record
+from benchmarks.suite import Corrupted, Examples
+
+SHARDS, IMAGES = 4, 16  # so many runs of so many images, spread over the data
+CELLS = 3  # corruptions at a severity, of all that were measured
+
+_ONE_LEVEL = 0.02
+"""Of a probability: elsewhere, a corrupted image may come out one of 256 levels different."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """The data of a record, loaded anew.
+
+    Attributes:
+        examples: the same examples in the same order.
+        corruption: gives a corruption at a severity as it was measured.
+
+    Raises:
+                ValueError: if it cannot be made again.
+                OSError: if its images cannot be read.
+    """
+
+    examples: Examples
+    corruption: Callable[[str, int], Corrupted]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some of the images of a record.
+
+    Attributes:
+        rows: int64 (n,), where they lie in the data.
+        images: float32 (n, C, H, W), untouched.
+        corrupted: the same corrupted, by places (k, s) on the axes.
+        left_out: why a corruption at a severity that was chosen is not among them.
+    """
+
+    rows: NDArray[np.int64]
+    images: Tensor
+    corrupted: Mapping[tuple[int, int], Tensor]
+    left_out: Mapping[tuple[int, int], str]
+
+
+def draw_sample(record: Record, again: Again) -> Sample:
+    """Take some images of the data, and corrupt them as some of the cells did.
+
+    Raises:
+        ValueError: if the data are others.
+        OSError: if images cannot be read.
+    """
+    count = len(record.ids)
+    described = record.config["examples"]
+    ids = np.asarray(again.examples.ids(slice(0, len(again.examples))))
+    digest = described["digest"] if isinstance(described, Mapping) else None
+    if again.examples.digest != digest or not np.array_equal(ids, record.ids):
+        raise ValueError(
+            f"the data there are others now: {len(ids)} examples of digest "
+            f"{again.examples.digest[:12]}, the record's are {count} of {str(digest)[:12]}"
+        )
+    starts = sorted({count * part // SHARDS for part in range(SHARDS)})
+    slices = [slice(start, min(start + IMAGES, end)) for start, end in pairwise([*starts, count])]
+    shards = [again.examples.shard(rows.start, rows.stop) for rows in slices]
+    corrupted: dict[tuple[int, int], Tensor] = {}
+    left_out: dict[tuple[int, int], str] = {}
+    for place in _cells(record):
+        name, severity = record.axes.corruptions[place[0]], record.axes.severities[place[1]]
+        try:
+            made = again.corruption(name, severity)
+            parts = [
+                made.corrupt(shard, rows).cpu() for shard, rows in zip(shards, slices, strict=True)
+            ]
+            corrupted[place] = torch.cat(parts)
+        except (ValueError, OSError) as error:
+            left_out[place] = " ".join(str(error).split())
+    rows = np.concatenate([np.arange(rows.start, rows.stop) for rows in slices])
+    images = torch.cat([shard.images.cpu() for shard in shards])
+    return Sample(rows, images, corrupted, left_out)
+
+
+def _cells(record: Record) -> list[tuple[int, int]]:
+    """Some corruptions at severities that any model was measured under, by the record's seed."""
+    if not record.corrupted:
+        return []
+    measured = np.argwhere((record.corrupted["right"] != 255).any(axis=(0, 3)))
+    chosen = np.random.default_rng(record.seed).permutation(len(measured))[:CELLS]
+    return [(int(k), int(s)) for k, s in measured[np.sort(chosen)]]
+
+
+def sample_findings(
+    record: Record, m: int, sample: Sample, module: nn.Module, batch_size: int | None
+) -> list[Finding]:
+    """Classify the sample's images anew with one model, and compare."""
+    model = record.models[m]
+    clean = {name: record.clean[name][m] for name in columns.CLEAN}
+    findings = []
+    if (clean["right"] != 255).any():
+        findings.append(
+            _compared("the clean answers", sample.images, clean, sample, module, model, batch_size)
+        )
+    for (k, s), why in sample.left_out.items():
+        findings.append(Finding(_claim(record, k, s), UNCHECKED, why, model))
+    for (k, s), images in sample.corrupted.items():
+        found = {name: values[m, k, s] for name, values in record.corrupted.items()}
+        found["label"] = clean["label"]
+        if (found["right"][sample.rows] != 255).any():
+            claim = _claim(record, k, s)
+            findings.append(
+                _compared(claim, images, found, sample, module, model, batch_size, _ONE_LEVEL)
+            )
+    return findings
+
+
+def _claim(record: Record, k: int, s: int) -> str:
+    name, severity = record.axes.corruptions[k], record.axes.severities[s]
+    return f"the answers under {name} at severity {severity}"
+
+
+def _compared(
+    claim: str,
+    images: Tensor,
+    claimed: Mapping[str, Array],
+    sample: Sample,
+    module: nn.Module,
+    model: str,
+    batch_size: int | None,
+    close: float = CLOSE,
+) -> Finding:
+    """Prediction, confidence, loss and Brier score of the images that were measured."""
+    there = claimed["right"][sample.rows] != 255
+    mine = {name: values[sample.rows][there] for name, values in claimed.items()}
+    parameter = next(module.parameters(), None)
+    device = torch.device("cpu") if parameter is None else parameter.device
+    shown = images[torch.from_numpy(there)].to(device)
+    logits = float32_logits(module, shown, batch_size)
+    holds, near = prediction_holds(logits, mine, close=close)
+    found = answers(logits, torch.from_numpy(mine["label"].astype(np.int64)).to(device))
+    # Of a loss, the probability of the label is what is compared: it is where a loss comes from.
+    label = np.exp(-mine["loss"].astype(np.float64))
+    holds &= np.abs(label - (-found["loss"]).exp().cpu().numpy()) <= close
+    holds &= np.abs(mine["brier"] - found["brier"].cpu().numpy()) <= 4 * close
+    return counted(claim, holds, near, "images of a sample", model)
