@@ -57,7 +57,7 @@ def calibration_tables(record: Record, rows: Sequence[Row]) -> tuple[Table, ...]
     last = CorruptionAxes(axes.corruptions, axes.severities[-1:], axes.with_extra)
     narrowed = {name: values[:, :, -1:] for name, values in record.corrupted.items()}
     nothing: dict[str, Any] = {name: values[:, :0] for name, values in record.attacked.items()}
-    found = calibration(
+    found: Any = calibration(
         replace(record, axes=last, corrupted=narrowed, attacks=(), attacked=nothing)
     )
     parts = [("On clean images", [_clean(each) for each in found])]

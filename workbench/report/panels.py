@@ -1,13 +1,16 @@
 """Lays out the panels of a chart, and whole charts with their legend, as marks."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from workbench.report.charts import Bars, Chart, Heat, Line, Lines, Panel
 from workbench.report.looks import COLOURS, GRID, INK, MUTED, Points, look
 from workbench.report.marks import Area, Drawing, Mark, Stroke, Text, fitted, moved, text_width
 from workbench.report.numbers import UNKNOWN
 from workbench.report.rows import Row
+
+At = Callable[[float, float], tuple[float, float]]
+"""Where a value lies on the sheet."""
 
 FONT, SMALL = 8.5, 8.0  # points
 WIDTH, NARROW = 250.0, 190.0  # points a panel is wide
@@ -139,7 +142,7 @@ def _lines(panel: Lines, width: float, height: float) -> Drawing:
     return Drawing(width, height, tuple(marks))
 
 
-def _uncertainty(line: Line, at, *, banded: bool) -> list[Mark]:  # type: ignore[no-untyped-def]
+def _uncertainty(line: Line, at: At, *, banded: bool) -> list[Mark]:
     colour = look(line.row).colour
     known = [
         (x, low, high)
@@ -155,7 +158,7 @@ def _uncertainty(line: Line, at, *, banded: bool) -> list[Mark]:  # type: ignore
     return [Area((*upper, *lower), colour, 0.15)]
 
 
-def _line(line: Line, at, panel: Lines) -> list[Mark]:  # type: ignore[no-untyped-def]
+def _line(line: Line, at: At, panel: Lines) -> list[Mark]:
     colour, marker, dashes = look(line.row)
     marks: list[Mark] = []
     part: list[tuple[float, float]] = []
