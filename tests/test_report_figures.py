@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from measuring_case import conditions
 from PIL import Image
 from report_case import CORRUPTIONS, HOSTILE, broken, entry, measured, reported
 
@@ -22,6 +23,8 @@ from workbench.report.looks import COLOURS, GRID, INK, MUTED, VARIABLES, look
 from workbench.report.marks import Text, fitted, save, svg, text_width
 from workbench.report.panels import chart_drawing, panel_drawing, swatch, ticks
 from workbench.report.rows import Row, rows_of
+from workbench.report.summary import findings
+from workbench.report.tables import overview
 
 NEARLY = {"allow_nan": False, "allow_infinity": False}
 
@@ -115,7 +118,7 @@ def test_bars_are_the_numbers_of_the_record(record: Record, rows: tuple[Row, ...
     assert robust is not None
     assert [panel.title for panel in robust.panels] == [
         *record.attacks,
-        "Worst case of all attacks",
+        "Worst case, per image",
     ]
     for a, panel in enumerate(robust.panels[:3]):
         assert isinstance(panel, Bars)
@@ -277,3 +280,19 @@ def test_every_chart_of_a_report_has_a_name_of_its_own(record: Record) -> None:
     charts = reported(record).charts
     assert len({chart.name for chart in charts}) == len(charts) >= 6
     assert all(math.isfinite(len(chart.note)) and chart.note for chart in charts)
+
+
+def test_robust_accuracy_is_that_of_attacks_with_a_budget(tmp_path: Path) -> None:
+    names = ["fgsm(eps=0.1)", "pgd(eps=0.1)", "sign-ascent"]
+    attacks = [replace(each, spec=name) for each, name in zip(conditions(), names, strict=True)]
+    record = measured(tmp_path, attacks=attacks, corruptions=())
+    comparison = compare(record)
+    rows = rows_of(record, comparison)
+    chart = robust_chart(comparison, rows)
+    assert chart is not None
+    titles = [panel.title for panel in chart.panels]
+    assert titles == ["fgsm(eps=0.1)", "pgd(eps=0.1)", "Worst case, per image"]
+    headings = [heading.under for heading in overview(comparison, rows).headings]
+    assert "pgd(eps=0.1)" in headings
+    assert "sign-ascent" not in headings
+    assert not any("sign-ascent" in each for each in findings(record, comparison, rows))

@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks import Record
 from workbench.report.charts import Bar, Bars, Chart, Line, Lines, has_values
 from workbench.report.numbers import with_interval_text
-from workbench.report.rows import Row, finite, measures_of
+from workbench.report.rows import Row, finite, measures_of, robust_measures
 from workbench.tables import short_spec
 
 MOST_POINTS = 120  # of a distribution of steps
@@ -21,15 +21,16 @@ def robust_chart(comparison: Comparison, rows: Sequence[Row]) -> Chart | None:
     """Accuracy that is left: a panel for each attack, and one for the worst of them."""
     panels = [
         bars_of(each["key"], short_spec(attack), "percent", rows, ceiling=100)
-        for each, attack in measures_of(comparison, "robust_accuracy", rows)
+        for each, attack in robust_measures(comparison, rows)
     ]
-    worst = bars_of(WORST_CASE, "Worst case of all attacks", "percent", rows, ceiling=100)
+    worst = bars_of(WORST_CASE, "Worst case, per image", "percent", rows, ceiling=100)
     panels += [worst] if len(panels) > 1 and worst.bars else []
     if not panels:
         return None
     note = (
         "Share of images that are right untouched and still right after the attack. One attack "
-        "alone only bounds robustness from above; the worst case is taken image by image."
+        "alone only bounds robustness from above; the worst case is taken image by image, over the "
+        "attacks with a budget where some have one."
     )
     return Chart("robust-accuracy", "Robust accuracy", note, tuple(panels))
 

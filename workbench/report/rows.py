@@ -74,6 +74,17 @@ def measures_of(
             yield each, attack
 
 
+def robust_measures(
+    comparison: Mapping[str, Any], rows: Sequence[Row]
+) -> list[tuple[Mapping[str, Any], str]]:
+    """Robust accuracy under each attack with a budget; under all of them where none has one.
+
+    Without a budget every image falls in the end, see `benchmarks.budgets`.
+    """
+    found = list(measures_of(comparison, "robust_accuracy", rows))
+    return [each for each in found if each[0]["better"]] or found
+
+
 def finite(value: object) -> float | None:
     """The number, or None where there is none."""
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks import Record
 from workbench.report.corruption_charts import title_of
 from workbench.report.numbers import interval_text, number_text
-from workbench.report.rows import Row, baseline_row
+from workbench.report.rows import Row, baseline_row, robust_measures
 from workbench.report.tables import p_text
 from workbench.tables import short_spec
 
@@ -105,7 +105,7 @@ def _repeated(rows: Sequence[Row]) -> bool:
 def _headlines(comparison: Comparison, rows: Sequence[Row]) -> list[Mapping[str, Any]]:
     """Clean error, robust accuracy and corruption error, as far as they were measured."""
     measures = {str(each["key"]): each for each in comparison["measures"]}
-    robust = [key for key in measures if key.startswith("robust_accuracy:")]
+    robust = [str(each["key"]) for each, _ in robust_measures(comparison, rows)]
     attack = robust[:1] if len(robust) == 1 else ["worst_case_robust_accuracy"]
     normalised = any(row.value("mce") is not None for row in rows)
     corruption = "mce" if normalised else "mean_corruption_error"
@@ -122,7 +122,7 @@ def _extremes(measure: Mapping[str, Any], comparison: Comparison, rows: Sequence
     known = sorted(
         (row for row in rows if row.value(key) is not None), key=lambda row: row.value(key) or 0.0
     )
-    if measure["better"] == "higher":
+    if measure["better"] != "lower":
         known.reverse()
     best, worst = known[0], known[-1]
     if len(known) == 1:
@@ -201,10 +201,9 @@ def _hardest(record: Record, rows: Sequence[Row]) -> list[str]:
 def _easiest_attack(comparison: Comparison, rows: Sequence[Row]) -> list[str]:
     """Which attack leaves least, on average over the models."""
     left: dict[str, float] = {}
-    for each in comparison["measures"]:
-        measure, _, attack = str(each["key"]).partition(":")
+    for each, attack in robust_measures(comparison, rows):
         values = [row.value(str(each["key"])) for row in rows]
-        if measure == "robust_accuracy" and all(value is not None for value in values):
+        if all(value is not None for value in values):
             left[attack] = float(np.mean([value for value in values if value is not None]))
     if len(left) < 2:
         return []

@@ -8,7 +8,7 @@ from typing import Any
 from workbench.report.charts import Heat
 from workbench.report.numbers import MINUS, PERCENT, UNKNOWN, interval_text, number_text, plain
 from workbench.report.panels import heat_strength
-from workbench.report.rows import Row, finite
+from workbench.report.rows import Row, finite, robust_measures
 from workbench.tables import short_spec
 
 OVERVIEW = ("clean_error", "clean_top5_error", "worst_case_robust_accuracy", "mce", "relative_mce")
@@ -83,7 +83,7 @@ def overview(comparison: Comparison, rows: Sequence[Row]) -> Table:
     """What sums the models up: clean, each attack, worst case, corruptions."""
     keys = [str(each["key"]) for each in comparison["measures"]]
     normalised = any(row.value("mce") is not None for row in rows)
-    shown = [key for key in keys if key.startswith("robust_accuracy:")]
+    shown = [str(each["key"]) for each, _ in robust_measures(comparison, rows)]
     chosen = [key for key in keys if key in OVERVIEW or key in shown]
     chosen += [] if normalised or UNNORMALISED not in keys else [UNNORMALISED]
     notes = [] if len(rows) < 2 else [_verdict_note(comparison)]
