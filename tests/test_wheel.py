@@ -95,6 +95,7 @@ def test_it_holds_the_packages_and_their_data_and_no_tests(wheel: Path) -> None:
     }
     assert len(here) >= 9
     assert here <= names
+    assert {f"workbench/report/page.{suffix}" for suffix in ("html.jinja", "css", "js")} <= names
     assert any(name.endswith("/LICENSE") for name in names)
 
 
