@@ -161,7 +161,7 @@ def plan(
             the last bits between devices, so it is part of every cell's configuration.
         batch_size: images per pass, in the attack engine and in evaluation; None for defaults.
         keep_images: keep every attacked image and its original in the record.
-        save_images: else keep the first so many attacked images of each shard.
+        save_images: else keep so many attacked images of each shard, evenly spread over it.
         class_names: one name a class, for whoever reads the record; they decide no cell.
         source: where the examples are from, as JSON values, for whoever loads them again; it
             decides no cell either.

@@ -239,10 +239,10 @@ def test_kept_images_are_those_that_were_attacked(record):
         assert not np.array_equal(swapped.result, swapped.original)
 
 
-def test_saving_a_few_images_keeps_the_first_of_each_shard(tmp_path):
+def test_saving_a_few_images_spreads_them_over_each_shard(tmp_path):
     _, _, path = finished(tmp_path, small_plan(save_images=2))
     found = read_record(path)
-    assert found.images(1, 1).rows.tolist() == [1, 2, 8, 9, 16, 17]
+    assert found.images(1, 1).rows.tolist() == [1, 4, 8, 12, 16, 18]
     assert read_record(finished(tmp_path / "none")[2]).images(0, 0).rows.tolist() == []
 
 

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from measuring_case import (
     CLASSES,
     Arrays,
@@ -32,6 +34,7 @@ from benchmarks import (
     run,
     worst_case,
 )
+from benchmarks.measuring import spread
 
 # ── what is given to the attack, and what is measured of it ────────────────────────────────────
 
@@ -420,3 +423,15 @@ def test_keyboard_interrupts_pass_through(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run_one(tmp_path, interrupted)
     assert len(list(tmp_path.glob("*.h5"))) == 1  # the clean pass
+
+
+@given(st.integers(1, 40), st.data())
+def test_kept_rows_are_distinct_and_spread(size, data):
+    rows = np.flatnonzero(data.draw(st.lists(st.booleans(), min_size=size, max_size=size)))
+    count = data.draw(st.integers(0, len(rows)))
+    picks = spread(rows, size, count)
+    assert len(set(picks.tolist())) == count
+    assert ((picks >= 0) & (picks < len(rows))).all()
+    assert (np.diff(picks) > 0).all()
+    if len(rows) == size:  # then as evenly as can be
+        assert picks.tolist() == [size * place // count for place in range(count)]

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from workbench.measure_names import SECTIONS, Measure, measure_name, of_what, short_title
-from workbench.tables import UNKNOWN, known, short_spec, with_interval
+from workbench.tables import UNKNOWN, known, short_defense, short_spec, with_interval
 
 Comparison = Mapping[str, Any]
 Row = Mapping[str, Any]
@@ -106,7 +106,7 @@ def _facts(rows: Sequence[Row]) -> Table:
     for name in ("parameters", "seeds", "clean error"):
         table.add_column(name, justify="right")
     for row in rows:
-        defenses = [str(spec) for spec in row["defenses"]]
+        defenses = [short_defense(spec) for spec in row["defenses"]]
         parameters = row["parameters"]
         clean = row["numbers"].get("clean_error")
         seeds = row["seeds"]

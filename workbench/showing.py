@@ -14,7 +14,7 @@ from workbench.console import Console
 from workbench.corruption_tables import corruption_notes, corruption_tables
 from workbench.record_files import descriptions, find_record, trained_on
 from workbench.running import caution_lines, failure_lines
-from workbench.tables import result_tables, short_spec, worst_case_lines
+from workbench.tables import result_tables, short_defense, short_spec, worst_case_lines
 
 DIGITS = 12  # of a digest: enough to tell two apart
 
@@ -152,7 +152,7 @@ def _models(models: list[dict[str, Any]]) -> Table:
         cells = (
             each["name"],
             each["arch"],
-            ", ".join(each["defenses"] or ()),
+            ", ".join(map(short_defense, each["defenses"] or ())),
             each["training_seed"],
             f"{each['parameters']:,}" if isinstance(each["parameters"], int) else None,
             each["digest"][:DIGITS],

@@ -116,6 +116,25 @@ def short_spec(canonical: str) -> str:
     return short + rest
 
 
+def short_defense(canonical: str) -> str:
+    """The same for a defense.
+
+    >>> short_defense("noisy(std=0.1)"), short_defense("crop-flip(padding=2, flip=True)")
+    ('noisy', 'crop-flip(padding=2)')
+    """
+    from attacks.spec import Spec, defaults, parse
+    from defenses import DEFENSES
+
+    try:
+        spec = parse(canonical)
+    except ValueError:
+        return canonical
+    if spec.name not in DEFENSES:
+        return canonical
+    usual = defaults(DEFENSES[spec.name])
+    return str(Spec(spec.name, {k: v for k, v in spec.settings.items() if v != usual.get(k)}))
+
+
 def fitting(variants: Iterable[Table], width: int) -> Table:
     """The first of several tables that fits a width without a line broken, else the last."""
     wide = Console(width=10_000)

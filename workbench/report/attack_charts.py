@@ -1,6 +1,7 @@
 """Figures of attacks: what is left, how far pixels moved, and how many steps it took."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from workbench.report.rows import Row, finite, measures_of, robust_measures
 from workbench.tables import short_spec
 
 MOST_POINTS = 120  # of a distribution of steps
+CEILINGS = (5.0, 10.0, 25.0, 50.0, 100.0)  # % of images, that all panels end at
 WORST_CASE = "worst_case_robust_accuracy"
 
 Comparison = Mapping[str, Any]
@@ -20,13 +22,16 @@ Comparison = Mapping[str, Any]
 def robust_chart(comparison: Comparison, rows: Sequence[Row]) -> Chart | None:
     """Accuracy that is left: a panel for each attack, and one for the worst of them."""
     panels = [
-        bars_of(each["key"], short_spec(attack), "percent", rows, ceiling=100)
+        bars_of(each["key"], short_spec(attack), "percent", rows)
         for each, attack in robust_measures(comparison, rows)
     ]
-    worst = bars_of(WORST_CASE, "Worst case, per image", "percent", rows, ceiling=100)
+    worst = bars_of(WORST_CASE, "Worst case, per image", "percent", rows)
     panels += [worst] if len(panels) > 1 and worst.bars else []
     if not panels:
         return None
+    longest = max(max(bar.interval or (0, bar.value)) for panel in panels for bar in panel.bars)
+    ceiling = next(end for end in CEILINGS if longest <= end)
+    panels = [replace(panel, ceiling=ceiling) for panel in panels]
     note = (
         "Share of images that are right untouched and still right after the attack. One attack "
         "alone only bounds robustness from above; the worst case is taken image by image, over the "
@@ -75,9 +80,7 @@ def threshold_chart(comparison: Comparison, rows: Sequence[Row]) -> Chart | None
     return Chart("pixels-over-threshold", "Pixels over threshold", note, tuple(panels))
 
 
-def bars_of(
-    key: str, title: str, form: str, rows: Sequence[Row], ceiling: float | None = None
-) -> Bars:
+def bars_of(key: str, title: str, form: str, rows: Sequence[Row]) -> Bars:
     """One number of the comparison as bars; rows without it have none."""
     bars = []
     scale = 100 if form == "percent" else 1
@@ -93,7 +96,7 @@ def bars_of(
             Bar(row.place, scale * value, interval, with_interval_text(row.number(key), form))
         )
     label = "% of images" if form == "percent" else "mean over successes"
-    return Bars(title, label, tuple(bars), ceiling)
+    return Bars(title, label, tuple(bars))
 
 
 def steps_chart(record: Record, rows: Sequence[Row]) -> Chart | None:

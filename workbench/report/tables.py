@@ -8,10 +8,11 @@ from typing import Any
 from workbench.report.charts import Heat
 from workbench.report.numbers import MINUS, PERCENT, UNKNOWN, interval_text, number_text, plain
 from workbench.report.panels import heat_strength
-from workbench.report.rows import Row, finite, robust_measures
-from workbench.tables import short_spec
+from workbench.report.rows import Row, finite, measures_of, robust_measures
+from workbench.tables import short_defense, short_spec
 
 OVERVIEW = ("clean_error", "clean_top5_error", "worst_case_robust_accuracy", "mce", "relative_mce")
+FEW_ATTACKS = 2  # that the first table has room for
 UNNORMALISED = "mean_corruption_error"
 SYMBOLS = {"better": "▲", "worse": "▼", "no difference": "≈"}
 WORDS = {
@@ -80,10 +81,20 @@ class Table:
 
 
 def overview(comparison: Comparison, rows: Sequence[Row]) -> Table:
-    """What sums the models up: clean, each attack, worst case, corruptions."""
+    """What sums the models up: clean, attacks, worst case, corruptions.
+
+    Of many attacks there is the worst case alone, and how far images moved where nothing else
+    bounds it: the others have tables of their own.
+    """
     keys = [str(each["key"]) for each in comparison["measures"]]
     normalised = any(row.value("mce") is not None for row in rows)
-    shown = [str(each["key"]) for each, _ in robust_measures(comparison, rows)]
+    robust = [str(each["key"]) for each, _ in robust_measures(comparison, rows)]
+    moved = [
+        str(each["key"])
+        for each, _ in measures_of(comparison, "mean_pixel_change", rows)
+        if each["better"]
+    ]
+    shown = moved + (robust if len(robust) <= FEW_ATTACKS else [])
     chosen = [key for key in keys if key in OVERVIEW or key in shown]
     chosen += [] if normalised or UNNORMALISED not in keys else [UNNORMALISED]
     notes = [] if len(rows) < 2 else [_verdict_note(comparison)]
@@ -179,7 +190,7 @@ def about(row: Row) -> str:
     entry = row.entry
     architecture = entry["architecture"]
     parts = [str(architecture)] if architecture and str(architecture) not in row.name else []
-    parts += map(str, entry["defenses"])
+    parts += map(short_defense, entry["defenses"])
     if entry["parameters"]:
         parts.append(f"{entry['parameters']:,} parameters")
     if len(entry["seeds"]) > 1:
