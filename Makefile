@@ -16,7 +16,7 @@ export OMP_WAIT_POLICY ?= passive
 .PHONY: help demo test check format bench stress clean
 
 help:
-	@echo 'make demo    train two small networks, attack both, write a run directory (about two minutes)'
+	@echo 'make demo    train three small networks, compare how they break, write a report (about four minutes)'
 	@echo 'make test    the whole test suite'
 	@echo 'make check   ruff, mypy, and the import contracts'
 	@echo 'make format  let ruff format the code'

@@ -63,9 +63,9 @@ class ModelNumbers:
     Attributes:
         by_attack: name -> array (A,), (A, T) for ``pixels_over_threshold``, with a last axis of 2
             for every ``..._interval``.
-        worst_case: name -> number or (2,): over the per-image worst case of all attacks.
-        robust: uint8 (E,): 1 where the image is right when clean and under every attack that was
-            given it, 0 where it is not, 255 where a cell failed or no attack was given it.
+        worst_case: name -> number or (2,): over the per-image worst case of the attacks it is over.
+        robust: uint8 (E,): 1 where the image is right when clean and under every one of those that
+            was given it, 0 where it is not, 255 where a cell failed or none was given it.
     """
 
     by_attack: Numbers
@@ -73,7 +73,9 @@ class ModelNumbers:
     robust: NDArray[np.uint8]
 
 
-def aggregate(clean: Columns, attacked: Columns, seed: int) -> ModelNumbers:
+def aggregate(
+    clean: Columns, attacked: Columns, seed: int, worst_case: NDArray[np.bool_] | None = None
+) -> ModelNumbers:
     """The aggregates of one model from its columns.
 
     Args:
@@ -81,6 +83,7 @@ def aggregate(clean: Columns, attacked: Columns, seed: int) -> ModelNumbers:
         attacked: the columns `benchmarks.columns.ATTACK`, each (A, E), pixels_over_threshold
             (A, E, T).
         seed: of the bootstrap.
+        worst_case: bool (A,), the attacks that the worst case is over; None for all.
     """
     given = attacked["attacked"] == 1
     measured = attacked["attacked"] != 255
@@ -105,7 +108,9 @@ def aggregate(clean: Columns, attacked: Columns, seed: int) -> ModelNumbers:
         numbers[f"{name}_interval"] = wilson(counts[part], counts[whole])
     numbers |= _means(attacked, given, success, seed)
     numbers |= _order_statistics(attacked, given, success)
-    return ModelNumbers(numbers, *_worst_case(right, attacked))
+    over = slice(None) if worst_case is None else worst_case
+    judging = {name: attacked[name][over] for name in ("misclassified", "attacked")}
+    return ModelNumbers(numbers, *_worst_case(right, judging))
 
 
 def _means(

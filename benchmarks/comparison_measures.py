@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.spec import parse
+from benchmarks.budgets import has_budget, worst_case_attacks
 from benchmarks.columns import Array
 from benchmarks.intervals import wilson
 from benchmarks.reading import Record
@@ -80,11 +80,13 @@ def _attacked(record: Record) -> Iterator[Measure]:
         given, known = columns["attacked"][:, a] == 1, columns["attacked"][:, a] != 255
         judged = known & (given | ~right)
         robust = np.where(judged, given & (columns["misclassified"][:, a] == 0), np.nan)
+        # Within a budget the question is what holds; without one, how far images had to move.
+        within = has_budget(attack)
         yield _stored(
             record,
             ("robust_accuracy", a),
             f"robust accuracy, {attack}",
-            better="higher",
+            better="higher" if within else None,
             denominator="images wrong untouched or attacked",
             images=robust,
         )
@@ -95,11 +97,11 @@ def _attacked(record: Record) -> Iterator[Measure]:
             record,
             ("success_rate", a),
             f"success{sure.replace('%', ' %')}, {attack}",
-            better="lower",
+            better=None if within else "lower",
             denominator="images attacked: those right untouched",
             images=np.where(given, success, np.nan),
         )
-        better = None if _has_budget(attack) else "higher"
+        better = None if within else "higher"
         change = columns["average_pixel_change"][:, a].astype(np.float64)
         yield _stored(
             record,
@@ -138,12 +140,14 @@ def _attacked(record: Record) -> Iterator[Measure]:
 
 def _worst_case(record: Record) -> Iterator[Measure]:
     robust = record.aggregates["robust"]
+    over = worst_case_attacks(record.attacks)
+    within = " with a budget" if not over.all() else ""
     yield _rate(
         "worst_case_robust_accuracy",
         "worst-case robust accuracy",
         "attacks",
         "higher",
-        f"images judged under every attack run ({len(record.attacks)})",
+        f"images judged under every attack{within} ({int(over.sum())})",
         np.where(robust == 255, np.nan, robust),
     )
 
@@ -259,15 +263,6 @@ def median_interval(values: NDArray[np.float64]) -> tuple[float, float]:
         return float("nan"), float("nan")
     ordered = np.sort(values)
     return float(ordered[k - 1]), float(ordered[count - k])
-
-
-def _has_budget(attack: str) -> bool:
-    """Whether an attack may move images only so far: then how far it did tells nothing of them."""
-    try:
-        settings = parse(attack.partition(" target=")[0].partition(" seed=")[0]).settings
-    except ValueError:
-        return False
-    return settings.get("eps") is not None
 
 
 def _classes(record: Record) -> int:

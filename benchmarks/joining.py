@@ -154,7 +154,7 @@ def _first_difference(one: Sequence[str], other: Sequence[str]) -> str:
 
 def _config(records: Sequence[Record]) -> dict[str, Any]:
     """What the records share of their settings, and each one's own in ``joined``."""
-    configs = [record.config for record in records]
+    configs: list[Config] = [record.config for record in records]
     config = {
         key: value if all(each.get(key) == value for each in configs) else None
         for key, value in configs[0].items()

@@ -8,6 +8,7 @@ import numpy as np
 from benchmarks import columns
 from benchmarks.aggregates import aggregate
 from benchmarks.baselines import Baseline
+from benchmarks.budgets import worst_case_attacks
 from benchmarks.columns import Array
 from benchmarks.corruption_aggregates import (
     NUMBERS,
@@ -48,6 +49,7 @@ def _of_model(record: Record, m: int, baseline: Baseline | Verdicts | None) -> M
         {name: record.clean[name][m] for name in columns.CLEAN},
         {name: record.attacked[name][m] for name in columns.ATTACK},
         record.seed,
+        worst_case_attacks(record.attacks),
     )
     found = {**numbers.by_attack, **numbers.worst_case, "robust": numbers.robust}
     if record.corrupted:

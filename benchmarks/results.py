@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from benchmarks.aggregates import COUNTS, MEANS_OVER_ATTACKED, MEANS_OVER_SUCCESSES, RATES
+from benchmarks.budgets import worst_case_attacks
 from benchmarks.columns import Array
 from benchmarks.corruption_axes import family
 from benchmarks.reading import Record
@@ -67,16 +68,18 @@ def results(record: Record) -> list[JSON]:
 
 
 def worst_case(record: Record) -> list[JSON]:
-    """One object per model: the share of images right untouched and under every attack run.
+    """One object per model: the share of images right untouched and under every attack that counts.
 
-    The worst case is taken image by image, over the images on which every attack finished; those
+    These are the attacks with a budget, or all where none has one, see `benchmarks.budgets`. The
+    worst case is taken image by image, over the images on which each of them finished; those
     that are right and that no attack was given, because the target is their class, do not count.
     """
-    numbers = record.aggregates
+    numbers, over = record.aggregates, worst_case_attacks(record.attacks)
+    attacks = [attack for attack, counts in zip(record.attacks, over, strict=True) if counts]
     return [
         {
             "model": model,
-            "attacks": list(record.attacks),
+            "attacks": attacks,
             "images": int(numbers["worst_case_images"][m]),
             "robust_accuracy": _number(numbers["worst_case_robust_accuracy"][m]),
             "robust_accuracy_interval": _list(numbers["worst_case_robust_accuracy_interval"][m]),

@@ -49,7 +49,7 @@ _WORDS = {
     "cell_error": CORRUPTION_DENOMINATORS["errors"],
     "family_mean_error": CORRUPTION_DENOMINATORS["families"],
     "family_ratio": CORRUPTION_DENOMINATORS["families"],
-    "worst_case_robust_accuracy": "right untouched and under every attack / images judged",
+    "worst_case_robust_accuracy": "right untouched and under every attack with a budget / images",
     **{name: DENOMINATORS.get(name, f"{name.replace('_', ' ')} among images") for name in COUNTS},
 }
 _ALL_WORDS = {**DENOMINATORS, **CORRUPTION_DENOMINATORS, **_WORDS}
@@ -149,8 +149,11 @@ def _conditions(
         for s, severity in enumerate(record.axes.severities):
             found = {name: values[m, k, s] for name, values in record.corrupted.items()}
             found["label"] = clean["label"]
-            head = {"kind": "corruption", "condition": corruption, "severity": severity}
-            yield head, "right", found
+            yield (
+                {"kind": "corruption", "condition": corruption, "severity": severity},
+                "right",
+                found,
+            )
 
 
 def _over(threshold: float) -> str:

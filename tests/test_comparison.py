@@ -75,12 +75,22 @@ def test_rates_are_tested_on_the_images_that_both_were_measured_on() -> None:
     assert versus["difference"] == pytest.approx((ones - others) / 71)
     assert "McNemar's exact test over the 71 images" in versus["test"]
     assert number(found, "b", "clean_error")["count"] == 80
-    given = (mine.attacked["attacked"][:, 0] == 1).all(axis=0)
-    fooled = mine.attacked["success"][:, 0] == 1
-    versus = number(found, "b", f"success_rate:{FGSM}")["versus"]
+    given = (mine.attacked["attacked"][:, 1] == 1).all(axis=0)
+    fooled = mine.attacked["success"][:, 1] == 1
+    versus = number(found, "b", f"success_rate:{ASCENT}")["versus"]
     assert versus["difference"] == pytest.approx(
         fooled[1, given].mean() - fooled[0, given].mean(), abs=1e-12
     )
+
+
+def test_a_budget_decides_whether_success_or_what_holds_is_tested() -> None:
+    found = compare(record({"a": 0.1, "b": 0.3}))
+    better = {each["key"]: each["better"] for each in found["measures"]}
+    assert better[f"robust_accuracy:{FGSM}"] == "higher"
+    assert better[f"success_rate:{FGSM}"] is None
+    assert better[f"robust_accuracy:{ASCENT}"] is None
+    assert better[f"success_rate:{ASCENT}"] == "lower"
+    assert number(found, "b", f"success_rate:{FGSM}")["versus"] is None
 
 
 def test_pixel_change_is_compared_on_common_successes() -> None:

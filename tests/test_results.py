@@ -176,6 +176,31 @@ def test_the_worst_case_is_taken_image_by_image(tmp_path):
     np.testing.assert_array_equal(robust == 1, data.labels >= 2)
 
 
+@pytest.mark.parametrize(
+    ("specs", "over", "left"),
+    [
+        (("zero(eps=0.1)", "one"), 1, 30),
+        (("zero", "one(eps=0.1)"), 1, 29),
+        (("zero", "one"), 2, 20),
+    ],
+)
+def test_the_worst_case_is_over_the_attacks_with_a_budget(tmp_path, specs, over, left):
+    def on(quarter):
+        def attack(model, images, labels, *, targets=None, seeds=None):
+            moved = swap(model, images, labels).images
+            return outcome(torch.where((labels == quarter)[:, None, None, None], moved, images))
+
+        return attack
+
+    data = examples(40, wrong_every=41)
+    data.labels[0] = 1  # the model says 0: wrong untouched
+    conditions = [Condition(spec, on(quarter)) for quarter, spec in enumerate(specs)]
+    _, _, path = finished(tmp_path, plan([entry()], conditions, data))
+    (worst,) = worst_case(read_record(path))
+    assert len(worst["attacks"]) == over
+    assert worst["robust_accuracy"] == left / 40
+
+
 def test_clean_passes_alone_are_a_record_too(tmp_path):
     _, _, path = finished(tmp_path, small_plan(conditions=[]))
     record = read_record(path)

@@ -1,10 +1,20 @@
 """What `workbench benchmark` does, from parsed options to the record and the tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from benchmarks import Plan, corruption_results, read_record, results, worst_case
+from rich.table import Table
+
+from benchmarks import (
+    Plan,
+    Record,
+    compare,
+    corruption_results,
+    read_record,
+    results,
+    worst_case,
+)
 from workbench.benchmark_plan import (
     Conditions,
     parse_baseline,
@@ -12,6 +22,8 @@ from workbench.benchmark_plan import (
     resolve,
     strengths,
 )
+from workbench.comparing import shown_measures
+from workbench.comparison_tables import comparison_tables, legend
 from workbench.console import Console
 from workbench.corruption_tables import corruption_notes, corruption_tables
 from workbench.engines import make_engine
@@ -160,14 +172,11 @@ def _show(
     record = read_record(directory.record)
     attacked, worst, corrupted = results(record), worst_case(record), corruption_results(record)
     trained_on = _trained_on(todo)
-    width = console.out.width
-    for table in result_tables(attacked, width):
-        console.show(table)
-    console.show(*worst_case_lines(worst))
+    together = compare(record) if len(record.models) > 1 and attacked else None
+    for part in _tables(record, together, trained_on, console.out.width):
+        console.show(part)
     notes = []
     if corrupted:
-        for table in corruption_tables(corrupted, width, trained_on):
-            console.show(table)
         descriptions = [each.description for each in todo.corruptions]
         notes = corruption_notes(descriptions, strengths(options, subjects))
     if not todo.clean:
@@ -176,6 +185,11 @@ def _show(
     names, count = subjects.dataset.class_names, options["save_images"]
     pictures = draw_pictures(record, directory.images, names, count)
     whole = say_troubles(record, directory.command, console)
+    if together is not None:
+        console.show(
+            f"more: workbench show {directory.path} (model by model), "
+            f"workbench compare {directory.path} --help, workbench report {directory.path}"
+        )
     console.show(f"record: {directory.record}")
     if pictures:
         console.show(f"pictures: {directory.images} ({len(pictures)})")
@@ -190,12 +204,30 @@ def _show(
                 {**result, "trained_on_corruptions": list(trained_on[str(result["model"])])}
                 for result in corrupted
             ],
+            "comparison": together,
             "notes": notes,
             "pictures": [str(file) for file in pictures],
             "failures": list(record.failures),
         }
     )
     return whole
+
+
+def _tables(
+    record: Record,
+    together: Mapping[str, Any] | None,
+    trained_on: Mapping[str, Sequence[str]],
+    width: int,
+) -> Iterator[Table | str]:
+    """Models beside each other where they were compared, else one after the other."""
+    if together is not None:
+        yield from comparison_tables(together, shown_measures(together["measures"]), width)
+        yield from legend(together)
+        return
+    yield from result_tables(results(record), width)
+    yield from worst_case_lines(worst_case(record))
+    if record.corrupted:
+        yield from corruption_tables(corruption_results(record), width, trained_on)
 
 
 def _trained_on(todo: Plan) -> dict[str, list[str]]:

@@ -94,7 +94,7 @@ def _compare(files: Sequence[Path], record: Record, asked: Asked, console: Conso
     comparison = compare(record, baseline=asked.baseline, fold=asked.fold, seed=asked.seed)
     measures: list[Measure] = list(comparison["measures"])  # type: ignore[call-overload]
     gates = [parse_gate(text, measures) for text in asked.fail_under]
-    shown = _shown(asked.columns, measures)
+    shown = shown_measures(measures, asked.columns)
     if asked.sort is not None:
         rows = _sorted(comparison["rows"], find_measure(asked.sort, measures, "--sort"))
         comparison = {**comparison, "rows": rows}
@@ -103,7 +103,8 @@ def _compare(files: Sequence[Path], record: Record, asked: Asked, console: Conso
     console.show(*legend(comparison))
     if asked.columns is None and len(shown) < len(measures):
         console.show(
-            "not shown: how far images moved under attacks with a budget; --columns all shows it"
+            "not shown: success and change of images under attacks with a budget, and what holds "
+            "under those without one; --columns all shows them"
         )
     for line in caution_lines(record):
         console.warn(line)
@@ -141,7 +142,7 @@ def read_together(files: Sequence[Path]) -> Record:
     return records[0] if len(records) == 1 else join(records)
 
 
-def _shown(columns: str | None, measures: Sequence[Measure]) -> list[Measure]:
+def shown_measures(measures: Sequence[Measure], columns: str | None = None) -> list[Measure]:
     """The measures that tables show: those that were asked for, or all that can be better."""
     if columns is None:
         return [each for each in measures if each["better"] is not None]

@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 from attacks.spec import Bound, Spec, parse, resolve
+from benchmarks.budgets import BUDGETS
 from benchmarks.suite import TARGET_RULES, Condition
 from workbench.errors import UsageError, suggestion
 from workbench.options import refuse_large
 
-BUDGETS = ("eps", "epsilon", "epsilons")  # what the attacks and both libraries call it
 OTHER_NORMS = ("l0", "l1", "l2", "ead", "brendelbethge")  # where a budget above 1 is sound
 
 

@@ -10,6 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from benchmarks.budgets import has_budget
 from workbench.console import duration
 
 Result = Mapping[str, Any]
@@ -76,14 +77,19 @@ def _rows(result: Result) -> Iterator[tuple[str, str]]:
 
 
 def worst_case_lines(worst: Sequence[Result]) -> list[str]:
-    """What is left of each model under the worst of all its attacks, image by image."""
+    """What is left of each model under the worst of its attacks, image by image."""
     return [
         f"{each['model']}: right when clean and under every attack: "
         f"{with_interval(each['robust_accuracy'], each.get('robust_accuracy_interval'), '.1%')} "
-        f"of {each['images']} images (per-image worst case over {len(each['attacks'])} attacks)"
+        f"of {each['images']} images (per-image worst case over {_attacks(each['attacks'])})"
         for each in worst
         if len(each["attacks"]) > 1
     ]
+
+
+def _attacks(attacks: Sequence[str]) -> str:
+    budget = " with a budget" if any(map(has_budget, attacks)) else ""
+    return f"{len(attacks)} attacks{budget}"
 
 
 def short_spec(canonical: str) -> str:
