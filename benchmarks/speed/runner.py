@@ -7,7 +7,7 @@ the latter stays the same where others use the machine too.
 import tempfile
 import time
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -167,13 +167,17 @@ def measure_many() -> None:
 
 
 def measure_ray() -> None:
-    """Equal cells with one worker and with two."""
-    found = {workers: _with_workers(workers) for workers in (1, 2)}
-    ratio = 2 * found[2] / found[1]
-    print(
-        f"24 equal cells on Ray: one worker {found[1]:.1f} s, two {found[2]:.1f} s, "
-        f"{ratio:.2f} of half the time (target 1.15)"
-    )
+    """Equal cells with one worker and with two: such as compute, and such as only wait.
+
+    The latter tell what handing out costs, where other programs take the second core.
+    """
+    for kind, work in (("compute", partial(busy, passes=2000)), ("wait", partial(idle, seconds=1))):
+        found = {workers: _with_workers(workers, work) for workers in (1, 2)}
+        ratio = 2 * found[2] / found[1]
+        print(
+            f"24 equal cells that {kind} on Ray: one worker {found[1]:.1f} s, "
+            f"two {found[2]:.1f} s, {ratio:.2f} of half the time (target 1.15)"
+        )
 
 
 @contextmanager
@@ -198,16 +202,23 @@ def busy(shard: Shard, rows: slice, *, passes: int) -> torch.Tensor:
     return images * values[0, 0].clamp(0, 1)
 
 
-def _with_workers(workers: int) -> float:
+def idle(shard: Shard, rows: slice, *, seconds: float) -> torch.Tensor:
+    """A fixed time of no work."""
+    time.sleep(seconds)
+    return shard.images
+
+
+def _with_workers(workers: int, work: Callable[[Shard, slice], torch.Tensor]) -> float:
     from benchmarks.ray_engine import ray_engine  # noqa: PLC0415
 
     torch.set_num_threads(1)
     entry = ModelEntry("model", "0" * 64, {}, partial(small_model, 0))
     with _ray(workers), tempfile.TemporaryDirectory() as folder:
-        for passes in (1, 2000):  # the first run is for the workers to start and import torch
+        # The first run is for the workers to start and to import torch.
+        for name, each in (("first", partial(idle, seconds=0.5)), ("measured", work)):
             equal = [
-                Corrupted(name, severity, {"passes": passes}, partial(busy, passes=passes))
-                for name in GROUPS["standard"][:8]
+                Corrupted(corruption, severity, {"work": name}, each)
+                for corruption in GROUPS["standard"][:8]
                 for severity in (1, 2, 3)
             ]
             planned = plan([entry], (), Noise(100), corruptions=equal, clean=False)
