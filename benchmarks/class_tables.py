@@ -60,9 +60,9 @@ def class_tables(record: Record, condition: str = "clean", *, worst: int = 10) -
     Args:
         record: with any conditions.
         condition: ``"clean"``, the record's name of an attack, ``"corruption@severity"``,
-            a probe's, or ``"corruption"`` for all its severities together. An interval then counts an image once,
-            not once for each severity, which makes it wide enough: the mean of several verdicts
-            varies no more than one.
+            a probe's, or ``"corruption"`` for all its severities together. An interval then counts
+            an image once, not once for each severity, which makes it wide enough: the mean of
+            several verdicts varies no more than one.
         worst: how many classes are called the worst.
 
     Raises:

@@ -97,10 +97,10 @@ def _take_made(
     rows: slice,
     result: CellResult,
 ) -> None:
-    """The rows of a cell that is neither clean nor attacked; a set without clean images has labels."""
+    """Write the rows of a corrupted or probed cell, and the labels: there may be no clean pass."""
     if result.rows is not None:
         for name, values in mine.items():
-            values[(*place, rows)] = result.rows[name]
+            values[place][rows] = result.rows[name]
         found.clean["label"][place[0], rows] = result.rows["label"]
 
 

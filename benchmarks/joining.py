@@ -27,10 +27,10 @@ Config = Mapping[str, Any]
 def join(records: Sequence[Record], *, baseline: str | None = None) -> Record:
     """One record of several that measured the same examples.
 
-    Its models, attacks, corruptions, severities and probes are all of theirs, in the order in which they
-    first come; what none of them measured has fill values. Every aggregate is computed anew, with
-    the seed of the first record. Pure: nothing is read or written; kept images stay in the files
-    they are in.
+    Its models, attacks, corruptions, severities and probes are all of theirs, in the order in which
+    they first come; what none of them measured has fill values. Every aggregate is computed anew,
+    with the seed of the first record. Pure: nothing is read or written; kept images stay in the
+    files they are in.
 
     - Data are the same if the examples' digest (ids and labels) and the names of the classes are.
     - A model is the same if its digest is; it goes by the name it has in the first record. Other

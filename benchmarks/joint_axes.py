@@ -1,4 +1,4 @@
-"""What several records have on their axes together: models, attacks, corruptions, probes, thresholds."""
+"""What several records have on their axes together: models, conditions, thresholds."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -18,7 +18,8 @@ class Answers:
     """What the models answer under one condition.
 
     Attributes:
-        condition: ``"clean"``, an attack's name in the record, ``"corruption@severity"``, or a probe.
+        condition: ``"clean"``, an attack's name in the record, ``"corruption@severity"``, or
+            a probe's name.
         kind: which of these it is.
         corruption, severity: of a corruption.
         columns: `benchmarks.columns.ANSWER`, (M, E) each.

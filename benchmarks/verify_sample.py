@@ -98,7 +98,7 @@ def draw_sample(record: Record, again: Again) -> Sample:
 
 
 def _cells(record: Record) -> Sequence[Place]:
-    """Some corruptions at severities, and probes, that any model was measured under, by its seed."""
+    """Some corruptions at severities, and probes, that were measured, by the record's seed."""
     places: list[Place] = []
     for group in (record.corrupted, record.probed):
         if not group:
