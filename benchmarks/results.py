@@ -5,7 +5,13 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from benchmarks.aggregates import COUNTS, MEANS_OVER_ATTACKED, MEANS_OVER_SUCCESSES, RATES
+from benchmarks.aggregates import (
+    COUNTS,
+    MEANS_OVER_ATTACKED,
+    MEANS_OVER_SUCCESSES,
+    RATES,
+    error_numbers,
+)
 from benchmarks.budgets import worst_case_attacks
 from benchmarks.columns import Array
 from benchmarks.corruption_axes import family
@@ -60,6 +66,7 @@ CORRUPTION_DENOMINATORS = {
 
 PROBE_DENOMINATORS = {
     "images": "images of finished cells",
+    "clean_error": "wrong / images of finished cells, untouched",
     "error": "wrong / images, in float32",
     "seconds": "probing (once for all models, on the first) and float32 evaluation together",
 }
@@ -169,7 +176,7 @@ def _corruption_result(record: Record, m: int) -> JSON:
 def probe_results(record: Record) -> list[JSON]:
     """One object per model and probe, models first; empty if nothing was probed.
 
-    The error is a fraction of images with its Wilson interval (95 %), None where no cell finished.
+    Errors are fractions of images with their Wilson intervals (95 %), None where no cell finished.
     See `PROBE_DENOMINATORS`.
     """
     models = range(len(record.models)) if record.probed else ()
@@ -178,6 +185,7 @@ def probe_results(record: Record) -> list[JSON]:
 
 def _probe_result(record: Record, m: int, p: int) -> JSON:
     model, probe, numbers = record.models[m], record.probes[p], record.aggregates
+    clean = error_numbers("clean_error", record.clean["right"][m])
     parts = ("probe_seconds", "probed_evaluation_seconds")
 
     def mine(entries: Iterable[Mapping[str, object]]) -> list[Mapping[str, object]]:
@@ -187,6 +195,8 @@ def _probe_result(record: Record, m: int, p: int) -> JSON:
         "model": model,
         "probe": probe,
         "images": int(numbers["probe_error_images"][m, p]),
+        "clean_error": _number(clean["clean_error"]),
+        "clean_error_interval": _list(clean["clean_error_interval"]),
         "error": _number(numbers["probe_error"][m, p]),
         "error_interval": _list(numbers["probe_error_interval"][m, p]),
         "seconds": float(sum(record.timing[part][m, p] for part in parts)),

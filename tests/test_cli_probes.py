@@ -66,6 +66,7 @@ def test_people_get_a_table_of_probes_and_models() -> None:
     percent = f"{error_by_hand(TURN):.1%}"
     line = rf"│ {re.escape(TURN)} +│ +{percent} \[[\d.]+, [\d.]+\] │"
     assert re.search(line, result.out), result.out
+    assert re.search(r"│ clean +│ +0\.0% \[0\.0, [\d.]+\] │", result.out), result.out
     shown = workbench("show", "out")
     assert re.search(line, shown.out), shown.out
     assert f"probes: {NOISE}, {TURN}" in shown.out

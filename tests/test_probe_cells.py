@@ -135,6 +135,7 @@ def test_answers_under_half_a_turn_are_known_without_computing(record):
     first = probe_results(record)[1]
     assert (first["model"], first["probe"], first["images"]) == ("one", TURN, 20)
     assert first["error"] == np.mean(~right)
+    assert (first["clean_error"], first["clean_error_interval"]) == (0.2, wilson(4, 20).tolist())
     assert first["error_interval"] == wilson(int((~right).sum()), 20).tolist()
 
 

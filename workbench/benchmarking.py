@@ -233,7 +233,7 @@ def _tables(
     yield from worst_case_lines(worst_case(record))
     if record.corrupted:
         yield from corruption_tables(corruption_results(record), width, trained_on)
-    yield from probe_tables(probe_results(record), width)
+    yield from probe_tables(probe_results(record), width, trained_on)
 
 
 def _trained_on(todo: Plan) -> dict[str, list[str]]:

@@ -59,7 +59,7 @@ def show_record(path: Path, console: Console) -> None:
             console.show(table)
         console.show(*_notes(record))
     probed = probe_results(record)
-    for table in probe_tables(probed, width):
+    for table in probe_tables(probed, width, trained):
         console.show(table)
     console.show(_datasets(datasets))
     console.show(*(f"caution: {line}" for line in caution_lines(record)))
