@@ -18,6 +18,7 @@ from workbench.commands.export import export
 from workbench.commands.fool import fool
 from workbench.commands.list import list_names
 from workbench.commands.merge import merge
+from workbench.commands.report import report
 from workbench.commands.show import show
 from workbench.commands.stylizer import stylizer
 from workbench.commands.train import train
@@ -42,6 +43,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "attack": attack,
     "benchmark": benchmark,
     "compare": compare,
+    "report": report,
     "check": check,
     "train": train,
     "fool": fool,

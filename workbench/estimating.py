@@ -67,7 +67,7 @@ def estimate(todo: Plan) -> Estimate:
     shown = shard.images.to(todo.device)
     shard = Shard(shard.ids, shown, shard.labels)
     passes = [_passes(condition.attack, shown[:TRIED], todo) for condition in todo.conditions]
-    made = (*todo.corruptions, *todo.probes)
+    made: list[Made] = [*todo.corruptions, *todo.probes]
     evaluated = todo.clean + EVALUATIONS * len(passes) + len(made)
     forwards = images * (evaluated + sum(forward for forward, _ in passes))
     backwards = images * sum(backward for _, backward in passes)

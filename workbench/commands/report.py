@@ -1,0 +1,64 @@
+"""`workbench report`: a page to mail, from a record alone."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workbench import options as o
+from workbench.console import make_console
+
+
+def report(
+    ctx: typer.Context,
+    records: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RECORD...",
+            help="Records, or the run directories that they are in; several are of the same data.",
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="FILE.html", help="The page; it is replaced."),
+    ] = Path("report.html"),
+    png: Annotated[
+        Path | None,
+        typer.Option(
+            "--png", metavar="DIR", help="Write every figure there too, as PNG (200 dpi) and SVG."
+        ),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            "--baseline",
+            metavar="MODEL|ROW",
+            help="What all others are compared with; else the record's own baseline, or the first "
+            "row.",
+        ),
+    ] = None,
+    title: Annotated[
+        str | None, typer.Option("--title", metavar="TEXT", help="The heading of the page.")
+    ] = None,
+    fold: Annotated[
+        bool,
+        typer.Option(
+            "--fold/--no-fold",
+            help="Put models that are the same training with other seeds into one row.",
+        ),
+    ] = True,
+    seed: o.Seed = 0,
+    debug: o.Debug = False,
+    json_output: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Write a report of a record: one HTML file with all it needs in it, to mail and to print.
+
+    It has a summary in plain words, the comparison, figures, calibration, the worst classes, kept
+    images, warnings, and where every number comes from. What was not measured is left out.
+    """
+    from workbench.report.making import Asked, command_line, make_report
+
+    command = command_line(o.arguments(ctx))
+    asked = Asked(output, png, baseline, title, fold, seed, command)
+    make_report(records, asked, make_console(json_output=json_output, quiet=quiet))
