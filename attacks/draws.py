@@ -35,6 +35,7 @@ class Stream(IntEnum):
     CORRUPTION = 7
     DEFENSE = 8
     HOLD_OUT = 9
+    PROBE = 10
 
 
 def image_seeds(seed: int, ids: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""Measuring: models × attacks and corruptions, with records and numbers one can defend.
+"""Measuring: models × attacks, corruptions and probes, with records and numbers one can defend.
 
 `plan` lays out the cells, `run` computes and stores them one by one, `merge` puts them into a
-record, `read_record`, `results`, `worst_case` and `corruption_results` give its numbers, `compare`
-tests its models against each other, `verify` checks its claims.
+record, `read_record`, `results`, `worst_case`, `corruption_results` and `probe_results` give its
+numbers, `compare` tests its models against each other, `verify` checks its claims.
 """
 
 from benchmarks.cell_files import CellStore
@@ -16,18 +16,21 @@ from benchmarks.record import merge, write_record
 from benchmarks.results import (
     CORRUPTION_DENOMINATORS,
     DENOMINATORS,
+    PROBE_DENOMINATORS,
     corruption_results,
+    probe_results,
     results,
     worst_case,
 )
 from benchmarks.runner import CellOutcome, run
-from benchmarks.suite import Condition, Corrupted, Examples, ModelEntry, Shard
+from benchmarks.suite import Condition, Corrupted, Examples, ModelEntry, Probed, Shard
 from benchmarks.verify import verify
 from benchmarks.verify_sample import Again
 
 __all__ = [
     "CORRUPTION_DENOMINATORS",
     "DENOMINATORS",
+    "PROBE_DENOMINATORS",
     "Again",
     "Cell",
     "CellOutcome",
@@ -40,6 +43,7 @@ __all__ = [
     "KeptImages",
     "ModelEntry",
     "Plan",
+    "Probed",
     "Record",
     "Shard",
     "compare",
@@ -47,6 +51,7 @@ __all__ = [
     "join",
     "merge",
     "plan",
+    "probe_results",
     "read_record",
     "results",
     "run",

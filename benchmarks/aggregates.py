@@ -113,6 +113,21 @@ def aggregate(
     return ModelNumbers(numbers, *_worst_case(right, judging))
 
 
+def error_numbers(name: str, right: NDArray[np.uint8]) -> Numbers:
+    """An error by its name, with its Wilson ``..._interval`` and the ``..._images`` it is over.
+
+    Args:
+        name: of the error.
+        right: (..., E), where a model was right: 1 or 0, and 255 where its cell did not finish.
+    """
+    images, wrong = (right != 255).sum(axis=-1), (right == 0).sum(axis=-1)
+    return {
+        name: np.asarray(wrong / np.where(images, images, np.nan)),
+        f"{name}_interval": wilson(wrong, images),
+        f"{name}_images": np.asarray(images),
+    }
+
+
 def _means(
     attacked: Columns, given: NDArray[np.bool_], success: NDArray[np.bool_], seed: int
 ) -> Numbers:

@@ -34,8 +34,9 @@ class CellResult:
         cautions: reasons to distrust the numbers.
         confidence: the softmax probability that the attack's goal asks for; NaN where no attack
             was run.
-        seconds: what each part took: ``evaluation``, and ``attack`` or ``corruption``. Corrupted
-            images are made once for all models, on the time of the first that needs them.
+        seconds: what each part took: ``evaluation``, and ``attack``, ``corruption`` or ``probe``.
+            Corrupted and probed images are made once for all models, on the time of the first that
+            needs them.
         images: the kept images, before they are written; see `CellStore.images` for later.
     """
 

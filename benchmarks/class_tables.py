@@ -59,10 +59,10 @@ def class_tables(record: Record, condition: str = "clean", *, worst: int = 10) -
 
     Args:
         record: with any conditions.
-        condition: ``"clean"``, the record's name of an attack, ``"corruption@severity"``, or
-            ``"corruption"`` for all its severities together. An interval then counts an image once,
-            not once for each severity, which makes it wide enough: the mean of several verdicts
-            varies no more than one.
+        condition: ``"clean"``, the record's name of an attack, ``"corruption@severity"``,
+            a probe's, or ``"corruption"`` for all its severities together. An interval then counts
+            an image once, not once for each severity, which makes it wide enough: the mean of
+            several verdicts varies no more than one.
         worst: how many classes are called the worst.
 
     Raises:
@@ -128,7 +128,9 @@ def class_breakdown(record: Record, name: str, condition: str = "clean") -> list
 def class_names(record: Record) -> list[str]:
     """The names of the classes by their numbers; the numbers themselves where there are none."""
     groups = [
-        group["prediction"] for group in (record.clean, record.attacked, record.corrupted) if group
+        group["prediction"]
+        for group in (record.clean, record.attacked, record.corrupted, record.probed)
+        if group
     ]
     count = 1 + max(int(values.max(initial=-1)) for values in (*groups, record.clean["label"]))
     names = record.config.get("class_names")

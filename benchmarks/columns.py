@@ -70,7 +70,7 @@ wrong and not measured otherwise.
 """
 
 CORRUPTED: Mapping[str, str] = {"label": "i4", **ANSWER, "right": "u1"}
-"""A corruption at a severity: what the model answers to the corrupted image.
+"""A corruption at a severity, or a probe: what the model answers to the image that it made.
 
 ``label`` is in cells alone; the record has it once, beside the clean pass.
 """

@@ -29,7 +29,7 @@ class Measure:
     Attributes:
         key: names it in files and on the command line.
         title: names it in tables.
-        group: ``clean``, ``attacks`` or ``corruptions``.
+        group: ``clean``, ``attacks``, ``corruptions`` or ``probes``.
         form: ``percent`` for shares and ratios, ``number`` for what has another unit.
         better: which direction is better; None where neither is.
         denominator: what it is taken over, in words.
@@ -59,7 +59,13 @@ class Measure:
 
 def measures(record: Record) -> tuple[Measure, ...]:
     """Everything that a record knows of at least one of its models, in the order of tables."""
-    every = (*_clean(record), *_attacked(record), *_worst_case(record), *_corrupted(record))
+    every = (
+        *_clean(record),
+        *_attacked(record),
+        *_worst_case(record),
+        *_corrupted(record),
+        *_probed(record),
+    )
     return tuple(measure for measure in every if np.isfinite(measure.values).any())
 
 
@@ -187,6 +193,19 @@ def _corrupted(record: Record) -> Iterator[Measure]:
             values=numbers["family_mean_error"][:, f],
             intervals=numbers["family_mean_error_interval"][:, f],
             counts=numbers["family_mean_error_images"][:, f],
+        )
+
+
+def _probed(record: Record) -> Iterator[Measure]:
+    for p, probe in enumerate(record.probes):
+        right = record.probed["right"][:, p]
+        yield _rate(
+            f"probe_error:{probe}",
+            f"error, {probe}",
+            "probes",
+            "lower",
+            "images, probed",
+            np.where(right == 255, np.nan, right == 0),
         )
 
 

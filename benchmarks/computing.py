@@ -12,7 +12,7 @@ from typing import TypeVar
 from torch import Tensor, nn
 
 from benchmarks.cells import CellResult
-from benchmarks.measuring import attack_cell, clean_cell, corrupted_images, corruption_cell
+from benchmarks.measuring import attack_cell, clean_cell, made_cell, made_images
 from benchmarks.planning import Cell, Plan
 from benchmarks.suite import Shard
 
@@ -72,7 +72,8 @@ Model = Callable[[], nn.Module]
 def local(plan: Plan, take: Take) -> Generator[Computed, None, None]:
     """The engine that computes in this process, one cell after the other.
 
-    Models, shards and corrupted images are loaded or made where a cell needs them; models are kept.
+    Models, shards, corrupted and probed images are loaded or made where a cell needs them; models
+    are kept.
     """
     models = {m: once(entry.get) for m, entry in enumerate(plan.models)}
     rows, shard = slice(0), once(partial(load_shard, plan, slice(0)))
@@ -158,25 +159,24 @@ def _result(
             return clean_cell(plan, model(), shard()), None
         if cell.kind == "attack":
             return attack_cell(plan, cell, model(), shard(), unit.clean[cell.model]), None
-        return _corrupted(plan, model(), shard(), images), None
+        return _made(plan, cell, model(), shard(), images), None
     except Exception as error:  # noqa: BLE001 -- models and attacks are other people's code:
         # whatever one of them raises is the failure of this cell, not of the run.
         return CellResult(failure=reason(error)), error
 
 
-def _corrupted(
-    plan: Plan, model: nn.Module, shard: Shard, images: Callable[[], Tensor]
+def _made(
+    plan: Plan, cell: Cell, model: nn.Module, shard: Shard, images: Callable[[], Tensor]
 ) -> CellResult:
     began = time.perf_counter()
-    corrupted = images()
+    shown = images()
     spent = time.perf_counter() - began  # next to nothing for every model but the first
-    result = corruption_cell(plan, model, shard, corrupted)
-    return replace(result, seconds={"corruption": spent, **result.seconds})
+    where = "corrupted images" if cell.kind == "corruption" else "probed images"
+    result = made_cell(plan, model, shard, shown, where)
+    return replace(result, seconds={cell.kind: spent, **result.seconds})
 
 
 def _images(plan: Plan, unit: Unit, shard: Callable[[], Shard]) -> Tensor:
-    """What every model meets: a shard's images, corrupted or as they are."""
-    corruption = unit.cells[0].corruption
-    if corruption is None:
-        return shard().images
-    return corrupted_images(plan, plan.corruptions[corruption], shard(), unit.rows)
+    """What every model meets: a shard's images, corrupted, probed or as they are."""
+    made = plan.made(unit.cells[0].happening)
+    return shard().images if made is None else made_images(plan, made, shard(), unit.rows)

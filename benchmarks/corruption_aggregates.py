@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import metrics
+from benchmarks.aggregates import error_numbers
 from benchmarks.baselines import Baseline, baseline_of
 from benchmarks.columns import Array
 from benchmarks.corruption_axes import CorruptionAxes
-from benchmarks.intervals import bootstrap_statistics, wilson
+from benchmarks.intervals import bootstrap_statistics
 
 Numbers = dict[str, Array]
 
@@ -96,10 +97,7 @@ def corruption_aggregates(
     """
     numbers: Numbers = {}
     for name, right in zip(_RATES, verdicts, strict=True):
-        images, wrong = (right != 255).sum(axis=-1), (right == 0).sum(axis=-1)
-        numbers[name] = np.asarray(wrong / np.where(images, images, np.nan))
-        numbers[f"{name}_interval"] = wilson(wrong, images)
-        numbers[f"{name}_images"] = np.asarray(images)
+        numbers |= error_numbers(name, right)
     return numbers | _over_cells(CorruptionStatistics(axes, baseline), verdicts, baseline, seed)
 
 

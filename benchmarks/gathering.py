@@ -25,7 +25,12 @@ def gather(plan: Plan, results: Mapping[str, CellResult], path: Path) -> Record:
         ValueError: if shards of one attack contradict each other.
     """
     found = nothing_measured(
-        len(plan.models), len(plan.conditions), plan.axes, len(plan.ids), len(plan.thresholds)
+        len(plan.models),
+        len(plan.conditions),
+        plan.axes,
+        len(plan.probes),
+        len(plan.ids),
+        len(plan.thresholds),
     )
     for cell in plan.cells:
         _take(found, plan, cell, results[cell.digest])
@@ -49,6 +54,8 @@ def gather(plan: Plan, results: Mapping[str, CellResult], path: Path) -> Record:
         cautions=tuple(gather_cautions(plan, results)),
         failures=tuple(gather_failures(plan, results)),
         kept=np.empty(0, np.int64),
+        probes=tuple(probe.spec for probe in plan.probes),
+        probed=found.probed,
     )
 
 
@@ -71,15 +78,30 @@ def _take(found: Measured, plan: Plan, cell: Cell, result: CellResult) -> None:
         place = (m, *plan.axes.place(each.corruption, each.severity))
         timing["corruption_seconds"][place] += result.seconds.get("corruption", 0.0)
         timing["corrupted_evaluation_seconds"][place] += evaluation
-        if result.rows is not None:
-            for name, values in found.corrupted.items():
-                values[(*place, rows)] = result.rows[name]
-            found.clean["label"][m, rows] = result.rows["label"]
+        _take_made(found, found.corrupted, place, rows, result)
+    elif cell.probe is not None:
+        timing["probe_seconds"][m, cell.probe] += result.seconds.get("probe", 0.0)
+        timing["probed_evaluation_seconds"][m, cell.probe] += evaluation
+        _take_made(found, found.probed, (m, cell.probe), rows, result)
     else:
         timing["clean_seconds"][m] += evaluation
         if result.rows is not None:
             for name in columns.CLEAN:
                 found.clean[name][m, rows] = result.rows[name]
+
+
+def _take_made(
+    found: Measured,
+    mine: Mapping[str, columns.Array],
+    place: tuple[int, ...],
+    rows: slice,
+    result: CellResult,
+) -> None:
+    """Write the rows of a corrupted or probed cell, and the labels: there may be no clean pass."""
+    if result.rows is not None:
+        for name, values in mine.items():
+            values[place][rows] = result.rows[name]
+        found.clean["label"][place[0], rows] = result.rows["label"]
 
 
 def _agreed(known: float, found: float) -> float:
@@ -118,4 +140,6 @@ def _where(plan: Plan, cell: Cell) -> dict[str, object]:
     if cell.corruption is not None:
         corrupted = plan.corruptions[cell.corruption]
         where |= {"corruption": corrupted.corruption, "severity": corrupted.severity}
+    if cell.probe is not None:
+        where["probe"] = plan.probes[cell.probe].spec
     return where

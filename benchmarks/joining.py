@@ -1,4 +1,4 @@
-"""Joins records of the same data into one: other models, other attacks, other corruptions."""
+"""Joins records of the same data into one: other models, attacks, corruptions and probes."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +13,7 @@ from benchmarks.joint_axes import (
     joint_baseline,
     joint_corruptions,
     joint_models,
+    joint_probes,
     joint_thresholds,
     record_name,
 )
@@ -26,16 +27,17 @@ Config = Mapping[str, Any]
 def join(records: Sequence[Record], *, baseline: str | None = None) -> Record:
     """One record of several that measured the same examples.
 
-    Its models, attacks, corruptions and severities are all of theirs, in the order in which they
-    first come; what none of them measured has fill values. Every aggregate is computed anew, with
-    the seed of the first record. Pure: nothing is read or written; kept images stay in the files
-    they are in.
+    Its models, attacks, corruptions, severities and probes are all of theirs, in the order in which
+    they first come; what none of them measured has fill values. Every aggregate is computed anew,
+    with the seed of the first record. Pure: nothing is read or written; kept images stay in the
+    files they are in.
 
     - Data are the same if the examples' digest (ids and labels) and the names of the classes are.
     - A model is the same if its digest is; it goes by the name it has in the first record. Other
       models of the same name get that of their record behind it: ``model (run-2)``.
     - An attack is the same if spec, target and seed are, a corruption at a severity if its
-      description is; another description of the same corruption is refused.
+      description is, a probe if its spec is; another description of the same corruption, or
+      another seed of the same probe, is refused.
     - What was measured twice must have the same outcome: bit for bit, or, where versions, device,
       precision, batch or shard size differ, the same classes and floats within 1e-4. The first is
       kept. Where one of them failed, the other is taken.
@@ -51,8 +53,8 @@ def join(records: Sequence[Record], *, baseline: str | None = None) -> Record:
             that of the records.
 
     Raises:
-        ValueError: if there is no record, the data differ, an outcome or a corruption contradicts
-            another's, no threshold is shared, or the records name different baselines.
+        ValueError: if there is no record, the data differ, an outcome, a corruption or a probe
+            contradicts another's, no threshold is shared, or the records name different baselines.
     """
     if not records:
         raise ValueError("There is no record to join")
@@ -74,7 +76,11 @@ def join(records: Sequence[Record], *, baseline: str | None = None) -> Record:
             "clean": any(record.config.get("clean", True) for record in records),
             "baseline": joint_baseline(records, models, axes, baseline),
         }
-    data = JointData(records, models, attacks, axes, thresholds)
+    probes = joint_probes(records)
+    if probes:
+        config["probes"] = probes
+    names = tuple(str(probe["spec"]) for probe in probes)
+    data = JointData(records, models, attacks, axes, names, thresholds)
     for r in range(len(records)):
         data.take(r)
     first = records[0]
@@ -99,6 +105,8 @@ def join(records: Sequence[Record], *, baseline: str | None = None) -> Record:
         failures=tuple(each for each in _distinct(data.failures) if not data.made_good(each)),
         kept=np.unique(np.concatenate([record.kept for record in records])),
         places=data.places,
+        probes=names,
+        probed=data.probed,
     )
     return replace(joined, aggregates=record_numbers(joined))
 
@@ -158,7 +166,7 @@ def _config(records: Sequence[Record]) -> dict[str, Any]:
     config = {
         key: value if all(each.get(key) == value for each in configs) else None
         for key, value in configs[0].items()
-        if key not in ("corruptions", "with_extra", "clean", "baseline", "joined")
+        if key not in ("corruptions", "with_extra", "clean", "baseline", "probes", "joined")
     }
     every: Sequence[Config] = [record.versions for record in records]
     names = dict.fromkeys(name for each in every for name in each)
@@ -199,6 +207,7 @@ def _facts(record: Record) -> list[Config]:
             "attacks": list(record.attacks),
             "corruptions": list(record.axes.corruptions),
             "severities": list(record.axes.severities),
+            "probes": list(record.probes),
         }
     ]
 

@@ -1,4 +1,4 @@
-"""What several records have on their axes together: models, attacks, corruptions, thresholds."""
+"""What several records have on their axes together: models, conditions, thresholds."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -152,6 +152,27 @@ def joint_corruptions(records: Sequence[Record]) -> tuple[CorruptionAxes, list[d
         if (name, severity) in found
     ]
     return axes, ordered
+
+
+def joint_probes(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """The configuration of every probe once.
+
+    Raises:
+        ValueError: if two of the same spec differ otherwise, or a record is damaged.
+    """
+    found: dict[str, tuple[dict[str, Any], Record]] = {}
+    for record in records:
+        listed: Any = record.config.get("probes", []) if record.probes else []
+        if [each.get("spec") for each in listed] != list(record.probes):
+            raise ValueError(f"{record.path} is damaged: its configuration has other probes")
+        for each in listed:
+            other, held_by = found.setdefault(each["spec"], (dict(each), record))
+            if other != each:
+                raise ValueError(
+                    f"{each['spec']} is not the same in {held_by.path} and {record.path}: "
+                    f"{_difference(other, each)}"
+                )
+    return [each for each, _ in found.values()]
 
 
 def _difference(one: Config, other: Config) -> str:

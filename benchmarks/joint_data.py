@@ -31,14 +31,20 @@ class JointData:
         models: Axis,
         attacks: Axis,
         axes: CorruptionAxes,
+        probes: Sequence[str],
         thresholds: NDArray[np.float64],
     ) -> None:
         self._records, self._models, self._attacks = records, models, attacks
-        self._axes, self._thresholds = axes, thresholds
+        self._axes, self._probes, self._thresholds = axes, list(probes), thresholds
         found = nothing_measured(
-            len(models.entries), len(attacks.entries), axes, len(records[0].ids), len(thresholds)
+            len(models.entries),
+            len(attacks.entries),
+            axes,
+            len(probes),
+            len(records[0].ids),
+            len(thresholds),
         )
-        self.clean, self.attacked, self.corrupted, self.timing = found
+        self.clean, self.attacked, self.corrupted, self.probed, self.timing = found
         self.cautions: list[dict[str, Any]] = []
         self.failures: list[dict[str, Any]] = []
         self.places: dict[tuple[int, int], ImagePlace] = {}
@@ -67,6 +73,12 @@ class JointData:
                     taken = self._take(self.corrupted, there, theirs, "right", r, what)
                     parts = ("corruption_seconds", "corrupted_evaluation_seconds")
                     self._spend(there, record, (m, k, s), taken, *parts)
+            for p, probe in enumerate(record.probes):
+                at = (joined, self._probes.index(probe))
+                theirs = {name: data[m, p] for name, data in record.probed.items()}
+                taken = self._take(self.probed, at, theirs, "right", r, probe)
+                parts = ("probe_seconds", "probed_evaluation_seconds")
+                self._spend(at, record, (m, p), taken, *parts)
         named = dict(zip(record.models, (self._models.names[m] for m in models), strict=True))
         called = dict(zip(record.attacks, (self._attacks.names[a] for a in attacks), strict=True))
         for source, target in (
@@ -93,6 +105,8 @@ class JointData:
         elif failure.get("corruption") is not None:
             place = self._axes.place(failure["corruption"], failure["severity"])
             found = self.corrupted["right"][(m, *place)][rows]
+        elif failure.get("probe") is not None:
+            found = self.probed["right"][m, self._probes.index(failure["probe"]), rows]
         else:
             found = self.clean["right"][m, rows]
         return bool((found != 255).all())

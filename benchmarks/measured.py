@@ -16,15 +16,17 @@ class Measured(NamedTuple):
     clean: dict[str, Array]
     attacked: dict[str, Array]
     corrupted: dict[str, Array]
+    probed: dict[str, Array]
     timing: dict[str, Array]
 
 
 def nothing_measured(
-    models: int, attacks: int, axes: CorruptionAxes, examples: int, thresholds: int
+    models: int, attacks: int, axes: CorruptionAxes, probes: int, examples: int, thresholds: int
 ) -> Measured:
-    """Arrays of so many models, attacks, examples and thresholds, filled and ready to write into.
+    """Arrays of so many models, attacks, probes, examples and thresholds, ready to write into.
 
-    Columns are at their fills, seconds are 0. Without corruptions there are no such arrays.
+    Columns are at their fills, seconds are 0. Without corruptions, or probes, there
+    are no such arrays.
     """
     by_attack = (models, attacks)
     by_corruption = (models, len(axes.corruptions), len(axes.severities))
@@ -37,12 +39,15 @@ def nothing_measured(
         seconds |= dict.fromkeys(
             ("corruption_seconds", "corrupted_evaluation_seconds"), by_corruption
         )
+    if probes:
+        seconds |= dict.fromkeys(("probe_seconds", "probed_evaluation_seconds"), (models, probes))
     kinds = {name: kind for name, kind in columns.CORRUPTED.items() if name != "label"}
     return Measured(
         _filled(columns.CLEAN, (models, examples)),
         _filled(columns.ATTACK, (*by_attack, examples), thresholds)
         | {"goal_confidence": np.full(by_attack, np.nan)},
         _filled(kinds, (*by_corruption, examples)) if axes.corruptions else {},
+        _filled(kinds, (models, probes, examples)) if probes else {},
         {name: np.zeros(shape) for name, shape in seconds.items()},
     )
 

@@ -1,4 +1,4 @@
-"""One cell: what a model makes of a shard's images, untouched, attacked or corrupted."""
+"""One cell: what a model makes of a shard's images, untouched, attacked, corrupted or probed."""
 
 import dataclasses
 import time
@@ -18,7 +18,7 @@ from benchmarks import columns, metrics
 from benchmarks.cells import CellResult, KeptImages
 from benchmarks.evaluation import float32_forward, float32_logits
 from benchmarks.planning import Cell, Plan
-from benchmarks.suite import Condition, Corrupted, Shard
+from benchmarks.suite import Condition, Made, Shard
 
 _RANGE_SLACK = 1e-6  # rounding may leave -2.98e-8; more than that is a fault of the attack
 _EXAMINED = 8  # images that are shown to the model twice, to see whether it answers the same
@@ -42,11 +42,12 @@ def clean_cell(plan: Plan, model: nn.Module, shard: Shard) -> CellResult:
     return CellResult(rows, cautions=notes.cautions, seconds=seconds)
 
 
-def corruption_cell(plan: Plan, model: nn.Module, shard: Shard, corrupted: Tensor) -> CellResult:
-    """The model's float32 predictions on the corrupted images of a shard.
+def made_cell(plan: Plan, model: nn.Module, shard: Shard, images: Tensor, where: str) -> CellResult:
+    """The model's float32 predictions on images that were made of a shard without looking at it.
 
     Args:
-        corrupted: what `corrupted_images` made of the shard.
+        images: what `made_images` made of the shard.
+        where: what messages call them, such as ``corrupted images``.
 
     Raises:
         ValueError: if the model's logits are unusable or a label is not one of its classes.
@@ -54,22 +55,22 @@ def corruption_cell(plan: Plan, model: nn.Module, shard: Shard, corrupted: Tenso
     began = time.perf_counter()
     _, labels = _on_device(plan, shard)
     notes = _Notes()
-    rows = columns.empty_rows(columns.CORRUPTED, len(corrupted))
-    _classify(rows, plan, model, corrupted, labels, "corrupted images", notes)
+    rows = columns.empty_rows(columns.CORRUPTED, len(images))
+    _classify(rows, plan, model, images, labels, where, notes)
     if not plan.clean:  # else the clean pass has looked at the model
-        _examine(model, corrupted, notes)
+        _examine(model, images, notes)
     seconds = {"evaluation": time.perf_counter() - began}
     return CellResult(rows, cautions=notes.cautions, seconds=seconds)
 
 
-def corrupted_images(plan: Plan, corruption: Corrupted, shard: Shard, rows: slice) -> Tensor:
-    """A shard's corrupted images, float32 (n, C, H, W) in [0, 1], on the plan's device.
+def made_images(plan: Plan, made: Made, shard: Shard, rows: slice) -> Tensor:
+    """A shard's images, corrupted or probed: float32 (n, C, H, W) in [0, 1], on the plan's device.
 
     Raises:
-        ValueError: if what the corruption returns is none, or not as many.
+        ValueError: if what the corruption or probe returns is none, or not as many.
     """
-    images = corruption.corrupt(shard, rows)
-    where = f"{corruption.corruption} at severity {corruption.severity} returned"
+    images = made.images(shard, rows)
+    where = f"{made.name} returned"
     if images.dim() != 4 or len(images) != len(shard.labels) or images.dtype != torch.float32:
         raise ValueError(
             f"{where} {images.dtype} of shape {tuple(images.shape)} for {len(shard.labels)} images"

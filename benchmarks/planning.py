@@ -1,6 +1,6 @@
 """Lays out a run: models × conditions × shards of examples, each a cell with a digest.
 
-A condition is an attack or a corruption at a severity; without either it is the clean pass.
+A condition is an attack, a corruption at a severity or a probe; without any it is the clean pass.
 
 The digest of a cell is the SHA-256 of the canonical JSON of its *fully resolved* configuration:
 everything that could change a bit of its result. Two cells with the same digest have the same
@@ -22,7 +22,7 @@ from attacks.execution import Execution, engine
 from benchmarks.baselines import describe_baseline
 from benchmarks.corruption_axes import CorruptionAxes, corruption_axes
 from benchmarks.identity import canonical_json, library_versions, sha256_json
-from benchmarks.suite import Condition, Corrupted, Examples, ModelEntry
+from benchmarks.suite import Condition, Corrupted, Examples, Made, ModelEntry, Probed
 
 FORMAT = "adversarial-workbench"
 FORMAT_VERSION = 2
@@ -30,12 +30,13 @@ FORMAT_VERSION = 2
 
 @dataclass(frozen=True)
 class Cell:
-    """One model over one shard: untouched, attacked or corrupted.
+    """One model over one shard: untouched, attacked, corrupted or probed.
 
     Attributes:
         model: index into the plan's models.
         condition: index into the plan's conditions, or None.
-        corruption: index into the plan's corruptions, or None. Where both are None the cell is the
+        corruption: index into the plan's corruptions, or None.
+        probe: index into the plan's probes, or None. Where all three are None the cell is the
             clean pass.
         start: first row of the shard.
         stop: one past its last row.
@@ -46,6 +47,7 @@ class Cell:
     model: int
     condition: int | None
     corruption: int | None
+    probe: int | None
     start: int
     stop: int
     config: str
@@ -53,10 +55,30 @@ class Cell:
 
     @property
     def kind(self) -> str:
-        """``clean``, ``attack`` or ``corruption``."""
+        """``clean``, ``attack``, ``corruption`` or ``probe``."""
         if self.condition is not None:
             return "attack"
-        return "clean" if self.corruption is None else "corruption"
+        if self.corruption is not None:
+            return "corruption"
+        return "clean" if self.probe is None else "probe"
+
+    @property
+    def happening(self) -> "Happening":
+        """What happens to the shard's images."""
+        return Happening(self.condition, self.corruption, self.probe)
+
+
+class Happening(NamedTuple):
+    """What happens to a shard's images: one of a plan's conditions, corruptions or probes."""
+
+    condition: int | None = None
+    corruption: int | None = None
+    probe: int | None = None
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether images are made without a look at a model: once for all of them."""
+        return self.corruption is not None or self.probe is not None
 
 
 @dataclass(frozen=True)
@@ -67,7 +89,8 @@ class Plan:
         config: the resolved configuration of the whole run (JSON values), stored in the record.
         corruptions: by corruption and severity, on the axes ``axes``.
         cells: model by model, shard by shard; of each shard the clean pass comes first, then the
-            attacks, then the corruptions. This is the order of the record; they are run otherwise.
+            attacks, the corruptions and the probes. This is the order of the record; they are run
+            otherwise.
         clean: whether there are clean passes.
         ids: int64 (N,), the ids of all examples, in order.
         kept_per_shard: how many attacked images of each shard are kept with their originals.
@@ -76,6 +99,7 @@ class Plan:
     models: tuple[ModelEntry, ...]
     conditions: tuple[Condition, ...]
     corruptions: tuple[Corrupted, ...]
+    probes: tuple[Probed, ...]
     axes: CorruptionAxes
     examples: Examples
     ids: NDArray[np.int64]
@@ -89,7 +113,7 @@ class Plan:
     seed: int
     keep_images: bool
     save_images: int
-    _by_place: Mapping[tuple[int, int | None, int | None, int], Cell] = field(repr=False)
+    _by_place: Mapping[tuple[int, Happening, int], Cell] = field(repr=False)
 
     @property
     def digest(self) -> str:
@@ -111,11 +135,36 @@ class Plan:
         """How many attacked images of each shard are kept: all, or as many as are to be saved."""
         return len(self.ids) if self.keep_images else self.save_images
 
+    @property
+    def happenings(self) -> tuple[Happening, ...]:
+        """What happens to every shard, in order; the clean pass is what has none of the three."""
+        return (
+            *([Happening()] if self.clean else ()),
+            *(Happening(condition=c) for c in range(len(self.conditions))),
+            *(Happening(corruption=c) for c in range(len(self.corruptions))),
+            *(Happening(probe=p) for p in range(len(self.probes))),
+        )
+
+    def made(self, what: Happening) -> Made | None:
+        """What makes the images, where no model is looked at; None for clean images and attacks."""
+        if what.corruption is not None:
+            return self.corruptions[what.corruption]
+        return None if what.probe is None else self.probes[what.probe]
+
     def cell(
-        self, model: int, condition: int | None, start: int, corruption: int | None = None
+        self,
+        model: int,
+        condition: int | None,
+        start: int,
+        corruption: int | None = None,
+        probe: int | None = None,
     ) -> Cell:
-        """The cell of a model and a condition or corruption whose shard begins at ``start``."""
-        return self._by_place[model, condition, corruption, start]
+        """The cell of a model and what happens to the shard that begins at ``start``."""
+        return self.cell_of(model, Happening(condition, corruption, probe), start)
+
+    def cell_of(self, model: int, what: Happening, start: int) -> Cell:
+        """The same by what happens."""
+        return self._by_place[model, what, start]
 
 
 def plan(
@@ -124,6 +173,7 @@ def plan(
     examples: Examples,
     *,
     corruptions: Sequence[Corrupted] = (),
+    probes: Sequence[Probed] = (),
     clean: bool = True,
     baseline: str | None = None,
     with_extra: bool = False,
@@ -145,8 +195,9 @@ def plan(
         conditions: the attacks; there may be none.
         examples: the data.
         corruptions: every corruption at every severity that is to be measured.
-        clean: whether untouched images are classified too; attacks need it, and so does relative
-            mCE.
+        probes: of different specs.
+        clean: whether untouched images are classified too; attacks and probes need it, and so
+            does relative mCE.
         baseline: what errors on corrupted images are divided by: the name of one of the models, or
             of one of `benchmarks.baselines.BASELINES` (``alexnet``, for ImageNet alone); None for
             no mCE.
@@ -170,12 +221,12 @@ def plan(
         ValueError: if there is nothing to do, or names, thresholds or sizes are unusable.
     """
     precision = _resolved_precision(precision, batch_size, device)
-    _check(models, conditions, examples, shard_size, thresholds, save_images)
+    _check(models, conditions, probes, examples, shard_size, thresholds, save_images)
     places = [(each.corruption, each.severity) for each in corruptions]
     axes = corruption_axes(places, with_extra=with_extra)
     names = [model.name for model in models]
     described_baseline = None if baseline is None else describe_baseline(baseline, names, axes)
-    if not clean and (conditions or not corruptions):
+    if not clean and (conditions or probes or not corruptions):
         raise ValueError("Only corruptions can do without the clean pass")
     count = len(examples)
     ids = np.ascontiguousarray(examples.ids(slice(0, count)), dtype=np.int64)
@@ -196,6 +247,21 @@ def plan(
     }
     described = [_described(condition) for condition in conditions]
     corrupted = [_described_corruption(each) for each in corruptions]
+    happening: list[tuple[Happening, dict[str, object]]] = []
+    if clean:
+        happening.append((Happening(), {"kind": "clean"}))
+    happening += [
+        (Happening(condition=c), attacked | {"kind": "attack", "attack": each})
+        for c, each in enumerate(described)
+    ]
+    happening += [
+        (Happening(corruption=c), {"kind": "corruption", "corruption": each})
+        for c, each in enumerate(corrupted)
+    ]
+    happening += [
+        (Happening(probe=p), {"kind": "probe", "probe": dict(each.description)})
+        for p, each in enumerate(probes)
+    ]
     cells = []
     for m, model in enumerate(models):
         for start in range(0, count, shard_size):
@@ -204,16 +270,7 @@ def plan(
             shard["ids"] = hashlib.sha256(ids[start:stop].astype("<i8").tobytes()).hexdigest()
             own = common | {"model": model.digest, "shard": shard}
             place = _Place(m, start, stop)
-            if clean:
-                cells.append(place.cell(None, None, own | {"kind": "clean"}))
-            cells += [
-                place.cell(c, None, own | attacked | {"kind": "attack", "attack": each})
-                for c, each in enumerate(described)
-            ]
-            cells += [
-                place.cell(None, c, own | {"kind": "corruption", "corruption": each})
-                for c, each in enumerate(corrupted)
-            ]
+            cells += [place.cell(what, own | how) for what, how in happening]
     attacks = zip(condition_names(conditions), described, strict=True)
     config = common | attacked
     config |= {
@@ -234,11 +291,14 @@ def plan(
             "clean": clean,
             "baseline": described_baseline,
         }
+    if probes:
+        config["probes"] = [dict(each.description) for each in probes]
     canonical_json(config)  # a description that JSON cannot hold is found now, not at the end
     return Plan(
         models=tuple(models),
         conditions=tuple(conditions),
         corruptions=tuple(corruptions),
+        probes=tuple(probes),
         axes=axes,
         examples=examples,
         ids=ids,
@@ -252,9 +312,7 @@ def plan(
         seed=seed,
         keep_images=keep_images,
         save_images=save_images,
-        _by_place={
-            (each.model, each.condition, each.corruption, each.start): each for each in cells
-        },
+        _by_place={(each.model, each.happening, each.start): each for each in cells},
     )
 
 
@@ -294,15 +352,16 @@ class _Place(NamedTuple):
     start: int
     stop: int
 
-    def cell(self, condition: int | None, corruption: int | None, config: object) -> Cell:
+    def cell(self, what: Happening, config: object) -> Cell:
         text = canonical_json(config)
         digest = hashlib.sha256(text.encode()).hexdigest()
-        return Cell(self.model, condition, corruption, self.start, self.stop, text, digest)
+        return Cell(self.model, *what, self.start, self.stop, text, digest)
 
 
 def _check(
     models: Sequence[ModelEntry],
     conditions: Sequence[Condition],
+    probes: Sequence[Probed],
     examples: Examples,
     shard_size: int,
     thresholds: Sequence[float],
@@ -315,6 +374,7 @@ def _check(
     for kind, names in (
         ("models", [model.name for model in models]),
         ("attacks", list(condition_names(conditions))),
+        ("probes", [probe.spec for probe in probes]),
     ):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

@@ -55,10 +55,11 @@ def ray_engine(
 ) -> Engine:
     """An engine for `benchmarks.run` that computes cells as tasks of Ray.
 
-    A task is one attack or clean pass of one model over a shard, or one corruption of a shard with
-    all models. Each computes with as many threads as torch would take here, so that results agree;
-    other processors may round the last bits otherwise. If a worker is lost, its cells are computed
-    again elsewhere; a cell whose model or attack raises has failed, as it would have here.
+    A task is one attack or clean pass of one model over a shard, or one corruption or probe of a
+    shard with all models. Each computes with as many threads as torch would take here, so that
+    results agree; other processors may round the last bits otherwise. If a worker is lost, its
+    cells are computed again elsewhere; a cell whose model or attack raises has failed, as it would
+    have here.
 
     Where Ray runs already in this process, it is used; else it is started or joined, and left at
     the end.
@@ -174,9 +175,9 @@ def _slots(needs: Mapping[str, float]) -> int:
 
 
 def _parts(unit: Unit) -> Iterator[Unit]:
-    """What is computed apart: models share no work but corrupted images."""
+    """What is computed apart: models share no work but corrupted and probed images."""
     missing = tuple(cell for cell in unit.cells if cell.model not in unit.settled)
-    if missing and missing[0].kind == "corruption":
+    if missing and missing[0].happening.is_shared:
         yield Unit(missing)
         return
     for cell in missing:

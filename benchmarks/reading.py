@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from benchmarks.corruption_axes import CorruptionAxes
 from benchmarks.planning import FORMAT, FORMAT_VERSION
 
 _TIMINGS = "timing"
+_MADE = [name for name in columns.CORRUPTED if name != "label"]  # it stands beside the clean pass
 _MOMENTARY = {"created"}  # attributes that two runs of the same configuration do not share
 _MOST_EXPANDED = 2000  # gzip shrinks at most 1032 times; more was never written by us
 
@@ -48,12 +49,15 @@ class Record:
             `benchmarks.corruption_aggregates`.
         timing: seconds.
         cautions: ``{"model", "attack", "code", "message"}`` each, and ``"corruption"`` and
-            ``"severity"`` of a corrupted cell. Without either it is the clean pass.
+            ``"severity"`` of a corrupted cell, ``"probe"`` of a probed one. Without any of them it
+            is the clean pass.
         failures: ``{"model", "attack", "start", "stop", "reason"}`` of each failed cell, and
-            ``"corruption"`` and ``"severity"`` likewise.
+            ``"corruption"`` and ``"severity"``, or ``"probe"``, likewise.
         kept: int64 (k,), the rows whose images are kept.
         places: of a joined record, where the images of a model under an attack are kept; None
             where they are all in the file at ``path``.
+        probes: the names of the probes P, in order.
+        probed: columns (M, P, E), as of ``corrupted``. Empty where nothing was probed.
     """
 
     path: Path
@@ -76,6 +80,8 @@ class Record:
     failures: tuple[Mapping[str, object], ...]
     kept: NDArray[np.int64]
     places: Mapping[tuple[int, int], ImagePlace] | None = None
+    probes: tuple[str, ...] = ()
+    probed: Mapping[str, columns.Array] = field(default_factory=dict)
 
     def images(self, model: int, attack: int) -> KeptImages:
         """The images kept of one model under one attack, maybe none.
@@ -211,7 +217,12 @@ def _read(path: Path, file: h5py.File) -> Record:
     if "corruption" in file:  # a record of attacks alone has no such axis
         names, severities = file["corruption"].asstr()[()].tolist(), file["severity"][()].tolist()
         axes = CorruptionAxes(tuple(names), tuple(severities), config["with_extra"] is True)
-        corrupted = {n: file[f"corrupted/{n}"][()] for n in columns.CORRUPTED if n != "label"}
+        corrupted = {name: file[f"corrupted/{name}"][()] for name in _MADE}
+    probes: tuple[str, ...] = ()
+    probed = {}
+    if "probe" in file:
+        probes = tuple(file["probe"].asstr()[()].tolist())
+        probed = {name: file[f"probed/{name}"][()] for name in _MADE}
     record = Record(
         path=path,
         config=config,
@@ -232,6 +243,8 @@ def _read(path: Path, file: h5py.File) -> Record:
         cautions=tuple(json.loads(attributes["cautions"])),
         failures=tuple(json.loads(attributes["failures"])),
         kept=file["images/kept"][()] if "images" in file else np.empty(0, np.int64),
+        probes=probes,
+        probed=probed,
     )
     _check_shapes(path, record, sizes)
     return record
@@ -282,6 +295,9 @@ def _check_shapes(path: Path, record: Record, sizes: Mapping[str, int]) -> None:
     corrupted = (sizes["model"], len(record.axes.corruptions), len(record.axes.severities))
     for name, values in record.corrupted.items():
         _check_shape(path, name, values, (*corrupted, sizes["example"]))
+    for name, values in record.probed.items():
+        shape = (sizes["model"], len(record.probes), sizes["example"])
+        _check_shape(path, name, values, shape)
 
 
 def _check_shape(path: Path, name: str, values: columns.Array, shape: tuple[int, ...]) -> None:

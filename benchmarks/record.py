@@ -37,6 +37,9 @@ _NOTES = {
     "clean_seconds": "in the clean pass",
     "corruption_seconds": "in corrupting, on the first model that needed the images",
     "corrupted_evaluation_seconds": "in the float32 evaluation of corrupted images",
+    "probe_seconds": "in probing, on the first model that needed the images",
+    "probed_evaluation_seconds": "in the float32 evaluation of probed images",
+    "probe_error": "images wrong / images of finished cells",
     "cell_error": "images wrong / images of finished cells",
     "mean_error": "mean over the severities",
     "ce": "mean_error / that of the baseline",
@@ -175,6 +178,8 @@ def _write_scales(file: h5py.File, record: Record) -> None:
         _scale(file, "corruption", record.axes.corruptions)
         _scale(file, "severity", np.array(record.axes.severities, np.int64))
         _scale(file, "family", record.axes.families)
+    if record.probed:
+        _scale(file, "probe", record.probes)
 
 
 def _scale(file: h5py.File, name: str, values: Sequence[str] | Array) -> None:
@@ -198,12 +203,14 @@ def _tables(record: Record) -> Iterator[tuple[str, Sequence[str], str, Array]]:
     for name, values in record.corrupted.items():
         dims = (*corruption, "example")
         yield f"corrupted/{name}", dims, columns.CORRUPTED[name], values
+    for name, values in record.probed.items():
+        yield f"probed/{name}", ("model", "probe", "example"), columns.CORRUPTED[name], values
     for name, values in record.aggregates.items():
         kind = {"i": "i8", "u": "u1"}.get(values.dtype.kind, "f8")
         yield f"aggregates/{name}", number_dims(name), kind, values
     for name, values in record.timing.items():
-        by_corruption = corruption if "corrupt" in name else attack
-        yield f"timing/{name}", by_corruption[: values.ndim], "f8", values
+        own = corruption if "corrupt" in name else ("model", "probe") if "probe" in name else attack
+        yield f"timing/{name}", own[: values.ndim], "f8", values
 
 
 def _dataset(
@@ -215,7 +222,7 @@ def _dataset(
     scales = [file[dim] for dim in dims]
     shape = tuple(len(scale) for scale in scales)
     if chunks is None and "example" in dims:
-        long = [dim not in ("model", "attack", "corruption", "severity") for dim in dims]
+        long = [dim in ("example", "threshold") for dim in dims]
         chunks = [min(n, CHUNK) if far else 1 for n, far in zip(shape, long, strict=True)]
     dataset = file.create_dataset(
         path, shape, dtype="<" + kind, fillvalue=columns.fill(kind), **storage(shape, chunks)

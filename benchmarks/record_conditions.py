@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 from benchmarks.columns import ANSWER, Array
 from benchmarks.reading import Record
 
+Kind: TypeAlias = Literal["clean", "attack", "corruption", "probe"]
+
 
 @dataclass(frozen=True)
 class Answers:
     """What the models answer under one condition.
 
     Attributes:
-        condition: ``"clean"``, an attack's name in the record, or ``"corruption@severity"``.
+        condition: ``"clean"``, an attack's name in the record, ``"corruption@severity"``, or
+            a probe's name.
         kind: which of these it is.
         corruption, severity: of a corruption.
         columns: `benchmarks.columns.ANSWER`, (M, E) each.
@@ -26,7 +29,7 @@ class Answers:
     """
 
     condition: str
-    kind: Literal["clean", "attack", "corruption"]
+    kind: Kind
     corruption: str | None
     severity: int | None
     columns: Mapping[str, Array]
@@ -34,7 +37,7 @@ class Answers:
 
 
 def conditions(record: Record) -> Iterator[Answers]:
-    """Every condition: clean, the attacks, the corruptions with their severities ascending."""
+    """Every condition: clean, the attacks, the corruptions, severities ascending, the probes."""
     yield _answers("clean", "clean", None, None, record.clean, record.clean["right"] != 255)
     for a, attack in enumerate(record.attacks):
         columns = {name: record.attacked[name][:, a] for name in (*ANSWER, "attacked")}
@@ -47,11 +50,14 @@ def conditions(record: Record) -> Iterator[Answers]:
             name = f"{corruption}@{severity}"
             measured = columns["right"] != 255
             yield _answers(name, "corruption", corruption, severity, columns, measured)
+    for p, probe in enumerate(record.probes):
+        columns = {name: values[:, p] for name, values in record.probed.items()}
+        yield _answers(probe, "probe", None, None, columns, columns["right"] != 255)
 
 
 def _answers(
     condition: str,
-    kind: Literal["clean", "attack", "corruption"],
+    kind: Kind,
     corruption: str | None,
     severity: int | None,
     columns: Mapping[str, Array],

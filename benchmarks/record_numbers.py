@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from benchmarks import columns
-from benchmarks.aggregates import aggregate
+from benchmarks.aggregates import aggregate, error_numbers
 from benchmarks.baselines import Baseline
 from benchmarks.budgets import worst_case_attacks
 from benchmarks.columns import Array
@@ -18,6 +18,9 @@ from benchmarks.corruption_aggregates import (
     corruption_dims,
 )
 from benchmarks.reading import Record
+
+PROBE_ERROR = "probe_error"
+"""The error under each probe, (model, probe), with its interval and images."""
 
 
 def record_numbers(record: Record) -> dict[str, Array]:
@@ -39,6 +42,8 @@ def number_dims(name: str) -> tuple[str, ...]:
     bound = ("bound",) if name.endswith("_interval") else ()
     if name.removesuffix("_interval").removesuffix("_images") in NUMBERS:
         return ("model", *corruption_dims(name), *bound)
+    if name.startswith(PROBE_ERROR):
+        return ("model", "probe", *bound)
     attack = () if name.startswith("worst_case") else ("attack",)
     threshold = ("threshold",) if name.startswith("pixels_over_threshold") else ()
     return ("model", *attack, *threshold, *bound)
@@ -55,6 +60,8 @@ def _of_model(record: Record, m: int, baseline: Baseline | Verdicts | None) -> M
     if record.corrupted:
         mine = _verdicts(record, m)
         found |= corruption_aggregates(record.axes, mine, baseline, record.seed)
+    if record.probed:
+        found |= error_numbers(PROBE_ERROR, record.probed["right"][m])
     return found
 
 

@@ -5,13 +5,21 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from benchmarks.aggregates import COUNTS, MEANS_OVER_ATTACKED, MEANS_OVER_SUCCESSES, RATES
+from benchmarks.aggregates import (
+    COUNTS,
+    MEANS_OVER_ATTACKED,
+    MEANS_OVER_SUCCESSES,
+    RATES,
+    error_numbers,
+)
 from benchmarks.budgets import worst_case_attacks
 from benchmarks.columns import Array
 from benchmarks.corruption_axes import family
 from benchmarks.reading import Record
 
 JSON = dict[str, object]
+
+_OF_OTHERS = {"corruption", "probe"}  # entries with one of these are about no attack or clean pass
 
 DENOMINATORS = {
     "images": "images of finished cells",
@@ -54,6 +62,15 @@ CORRUPTION_DENOMINATORS = {
     "seconds": "corrupting (once for all models, on the first) and float32 evaluation together",
 }
 """What each number of `corruption_results` is taken over."""
+
+
+PROBE_DENOMINATORS = {
+    "images": "images of finished cells",
+    "clean_error": "wrong / images of finished cells, untouched",
+    "error": "wrong / images, in float32",
+    "seconds": "probing (once for all models, on the first) and float32 evaluation together",
+}
+"""What each number of `probe_results` is taken over."""
 
 
 def results(record: Record) -> list[JSON]:
@@ -156,9 +173,48 @@ def _corruption_result(record: Record, m: int) -> JSON:
     }
 
 
+def probe_results(record: Record) -> list[JSON]:
+    """One object per model and probe, models first; empty if nothing was probed.
+
+    Errors are fractions of images with their Wilson intervals (95 %), None where no cell finished.
+    See `PROBE_DENOMINATORS`.
+    """
+    models = range(len(record.models)) if record.probed else ()
+    return [_probe_result(record, m, p) for m in models for p in range(len(record.probes))]
+
+
+def _probe_result(record: Record, m: int, p: int) -> JSON:
+    model, probe, numbers = record.models[m], record.probes[p], record.aggregates
+    clean = error_numbers("clean_error", record.clean["right"][m])
+    parts = ("probe_seconds", "probed_evaluation_seconds")
+
+    def mine(entries: Iterable[Mapping[str, object]]) -> list[Mapping[str, object]]:
+        return [e for e in entries if e["model"] == model and e.get("probe") == probe]
+
+    return {
+        "model": model,
+        "probe": probe,
+        "images": int(numbers["probe_error_images"][m, p]),
+        "clean_error": _number(clean["clean_error"]),
+        "clean_error_interval": _list(clean["clean_error_interval"]),
+        "error": _number(numbers["probe_error"][m, p]),
+        "error_interval": _list(numbers["probe_error_interval"][m, p]),
+        "seconds": float(sum(record.timing[part][m, p] for part in parts)),
+        "cautions": _distinct(mine(record.cautions)),
+        "failures": [
+            {key: each[key] for key in ("start", "stop", "reason")}
+            for each in mine(record.failures)
+        ],
+    }
+
+
 def _unattacked(entries: Iterable[Mapping[str, object]], model: str) -> list[Mapping[str, object]]:
     """The cautions or failures of a model's corrupted cells and clean passes."""
-    return [each for each in entries if each["model"] == model and each["attack"] is None]
+    return [
+        each
+        for each in entries
+        if each["model"] == model and each["attack"] is None and "probe" not in each
+    ]
 
 
 def _distinct(cautions: Iterable[Mapping[str, object]]) -> list[JSON]:
@@ -190,7 +246,7 @@ def _result(record: Record, m: int, a: int) -> JSON:
         for caution in record.cautions
         if caution["model"] == model
         and caution["attack"] in (None, attack)
-        and "corruption" not in caution
+        and not _OF_OTHERS & set(caution)
     )
     result["failures"] = [
         {"start": failure["start"], "stop": failure["stop"], "reason": failure["reason"]}

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from benchmarks.cell_files import CellStore
 from benchmarks.cells import CellResult, without_clean
 from benchmarks.computing import Computed, Engine, Unit, local
-from benchmarks.planning import Cell, Plan
+from benchmarks.planning import Cell, Happening, Plan
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class CellOutcome:
 def run(plan: Plan, store: CellStore, *, engine: Engine = local) -> Iterator[CellOutcome]:
     """Do what is left of a plan, yielding each cell once it is stored.
 
-    Shard by shard: the clean pass of every model, then each attack and each corruption with the
-    models inside, so that images are corrupted once for all of them. An engine that computes
+    Shard by shard: the clean pass of every model, then each attack, corruption and probe with the
+    models inside, so that images are made once for all of them. An engine that computes
     several at once yields them as they finish.
 
     A cell that fails is stored with its reason and does not stop the others; the next run tries it
@@ -79,11 +79,10 @@ def _status(computed: Computed) -> str:
 
 
 class _Place(NamedTuple):
-    """A shard, and what happens to it: a condition, a corruption, or nothing."""
+    """A shard, and what happens to it."""
 
     start: int
-    condition: int | None
-    corruption: int | None
+    what: Happening
 
 
 class _Todo:
@@ -91,10 +90,9 @@ class _Todo:
 
     def __init__(self, plan: Plan, store: CellStore) -> None:
         self._plan, self._store = plan, store
-        happening: list[tuple[int | None, int | None]] = [(None, None)] if plan.clean else []
-        happening += [(c, None) for c in range(len(plan.conditions))]
-        happening += [(None, c) for c in range(len(plan.corruptions))]
-        self._left = deque(_Place(start, *each) for start, _ in plan.shards for each in happening)
+        self._left = deque(
+            _Place(start, what) for start, _ in plan.shards for what in plan.happenings
+        )
         self._clean: dict[tuple[int, int], CellResult] = {}
 
     def note(self, computed: Computed) -> None:
@@ -109,15 +107,14 @@ class _Todo:
         for place in self._left:
             clean = {m: self._clean.get((place.start, m)) for m in models}
             known = {m: each for m, each in clean.items() if each is not None}
-            if place.condition is None or len(known) == len(clean):
+            if place.what.condition is None or len(known) == len(clean):
                 self._left.remove(place)  # it is among the first: the search is short
                 return self._unit(place, known)
         return None
 
     def _unit(self, place: _Place, clean: Mapping[int, CellResult]) -> Unit:
-        start, condition, corruption = place
         models = range(len(self._plan.models))
-        cells = tuple(self._plan.cell(m, condition, start, corruption) for m in models)
+        cells = tuple(self._plan.cell_of(m, place.what, place.start) for m in models)
         settled = {}
         for cell in cells:
             began = time.perf_counter()
@@ -125,7 +122,7 @@ class _Todo:
             if result is not None:
                 spent = time.perf_counter() - began
                 settled[cell.model] = Computed(cell, result, spent, settled=True)
-        return Unit(cells, settled, clean if condition is not None else {})
+        return Unit(cells, settled, clean if place.what.condition is not None else {})
 
     def _known(self, cell: Cell, clean: CellResult | None) -> CellResult | None:
         """A cell's result where it need not be computed."""

@@ -1,14 +1,17 @@
-"""What is measured: models, attacks and corruptions, and the examples that they meet."""
+"""What is measured: models, attacks, corruptions and probes, and the examples that they meet."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from attacks.attacked import Attack
+from attacks.draws import image_seeds
+from attacks.probes import Probe
 
 TARGET_RULES = ("random", "least-likely", "next")
 """How a target may be chosen for each image, besides a class number."""
@@ -80,6 +83,49 @@ class Corrupted:
     severity: int
     description: Mapping[str, object]
     corrupt: Callable[["Shard", slice], Tensor]
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{self.corruption} at severity {self.severity}"
+
+    def images(self, shard: "Shard", rows: slice) -> Tensor:
+        """The shard's images as models meet them; see ``corrupt``."""
+        return self.corrupt(shard, rows)
+
+
+@dataclass(frozen=True)
+class Probed:
+    """A probe with its settings, as every model meets it.
+
+    Attributes:
+        spec: the canonical text of the probe, every setting filled in; what tables call it.
+        probe: the probe with those settings bound, see `attacks.probes`.
+        seed: the seed that, with an image's id, gives that image's draws.
+    """
+
+    spec: str
+    probe: Probe
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.spec
+
+    @property
+    def description(self) -> Mapping[str, object]:
+        """JSON values: all that decides the pixels."""
+        return {"spec": self.spec, "seed": self.seed}
+
+    def images(self, shard: "Shard", rows: slice) -> Tensor:
+        """The shard's images as models meet them, on their device; ``rows`` do not matter."""
+        ids = torch.from_numpy(shard.ids).to(shard.images.device)
+        return self.probe(shard.images, seeds=image_seeds(self.seed, ids))
+
+
+Made = Corrupted | Probed
+"""What makes images without a look at a model: once for all of them."""
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from benchmarks.columns import Array
 from benchmarks.intervals import wilson
 from benchmarks.reading import Record
 from benchmarks.record_numbers import number_dims
-from benchmarks.results import CORRUPTION_DENOMINATORS, DENOMINATORS
+from benchmarks.results import CORRUPTION_DENOMINATORS, DENOMINATORS, PROBE_DENOMINATORS
 
 Row = Mapping[str, str | int | float | None]
 Table = Mapping[str, Sequence[str | int | float | None]]
 
-KINDS = ("clean", "attack", "worst case", "corruption", "family", "corruptions")
+KINDS = ("clean", "attack", "worst case", "corruption", "family", "corruptions", "probe")
 """What a row of `result_rows` may be about: ``corruptions`` are all that count."""
 
 RESULT_COLUMNS: Mapping[str, type] = {
@@ -49,6 +49,7 @@ _WORDS = {
     "cell_error": CORRUPTION_DENOMINATORS["errors"],
     "family_mean_error": CORRUPTION_DENOMINATORS["families"],
     "family_ratio": CORRUPTION_DENOMINATORS["families"],
+    "probe_error": PROBE_DENOMINATORS["error"],
     "worst_case_robust_accuracy": "right untouched and under every attack with a budget / images",
     **{name: DENOMINATORS.get(name, f"{name.replace('_', ' ')} among images") for name in COUNTS},
 }
@@ -59,11 +60,16 @@ _NOT_NUMBERS = ("robust", "worst_case_images")
 def result_rows(record: Record) -> Iterator[Row]:
     """One row for each model, condition and measure: the record's aggregates.
 
-    ``kind`` is one of `KINDS`, ``condition`` the attack, corruption or family. ``low`` and
+    ``kind`` is one of `KINDS`, ``condition`` the attack, corruption, family or probe. ``low`` and
     ``high`` bound the 95 % interval, ``count`` is how many images the value is taken over,
     ``denominator`` says which. What was not measured, or has no such thing, is None.
     """
-    conditions = (*record.attacks, *record.axes.corruptions, *record.axes.families)
+    conditions = (
+        *record.attacks,
+        *record.axes.corruptions,
+        *record.axes.families,
+        *record.probes,
+    )
 
     def place(row: Row) -> tuple[int, int]:
         told = row["condition"]
@@ -154,6 +160,10 @@ def _conditions(
                 "right",
                 found,
             )
+    for p, probe in enumerate(record.probes):
+        found = {name: values[m, p] for name, values in record.probed.items()}
+        found["label"] = clean["label"]
+        yield {"kind": "probe", "condition": probe, "severity": None}, "right", found
 
 
 def _over(threshold: float) -> str:
@@ -181,6 +191,8 @@ def _condition(
         head |= {"kind": "corruption", "condition": record.axes.corruptions[at["corruption"]]}
     elif "family" in at:
         head |= {"kind": "family", "condition": record.axes.families[at["family"]]}
+    elif "probe" in at:
+        head |= {"kind": "probe", "condition": record.probes[at["probe"]]}
     elif name.startswith("worst_case"):
         head["kind"] = "worst case"
     else:

@@ -32,8 +32,8 @@ def verify(
     The whole file is read against its SHA-256 and the checksums of its blocks, and so are the
     cells in a folder beside it; every aggregate is computed anew from the per-image columns; the
     columns are checked against each other; every kept image is measured anew and given, in
-    float32, to its model. Where the data can be loaded again, a sample of the clean and of the
-    corrupted images is classified anew too.
+    float32, to its model. Where the data can be loaded again, a sample of the clean, of the
+    corrupted and of the probed images is classified anew too.
 
     Args:
         path: the record.
@@ -53,7 +53,7 @@ def verify(
     if not isinstance(described, list) or len(described) != len(record.models):
         raise ValueError(f"{path} is damaged: its configuration describes other models")
     data, sample = _data(record, get_data)
-    findings += [*data, *_corruptions(record)]
+    findings += [*data, *_corruptions(record), *_probes(record)]
     for m, entry in enumerate(described):
         findings += _model_findings(record, m, entry, get_model, sample, batch_size)
     return findings
@@ -159,8 +159,12 @@ def _consistency(record: Record) -> list[Finding]:
         | (passes & (found["l0"] >= 0) & (found["ended"] <= max(Ended))),
     }
     rules["rank, loss and Brier score go with the prediction"] = _answers_fit(record)
-    if record.corrupted:
-        rules |= _corruption_rules(record)
+    for made, what, labels in (
+        (record.corrupted, "corrupted", clean["label"][:, None, None]),
+        (record.probed, "probed", clean["label"][:, None]),
+    ):
+        if made:
+            rules |= _made_rules(made, what, labels)
     return [
         Finding(claim, HOLDS, f"on all {holds.size} entries")
         if holds.all()
@@ -182,6 +186,7 @@ def _answers_fit(record: Record) -> NDArray[np.bool_]:
         (record.clean, record.clean["label"]),
         (record.attacked, record.clean["label"][:, None]),
         (record.corrupted, record.clean["label"][:, None, None]),
+        (record.probed, record.clean["label"][:, None]),
     ):
         if not group:
             continue
@@ -195,16 +200,17 @@ def _answers_fit(record: Record) -> NDArray[np.bool_]:
     return np.concatenate(fits)
 
 
-def _corruption_rules(record: Record) -> dict[str, NDArray[np.bool_]]:
-    found = record.corrupted
+def _made_rules(
+    found: Mapping[str, columns.Array], what: str, labels: columns.Array
+) -> dict[str, NDArray[np.bool_]]:
+    """Of images that were ``corrupted`` or ``probed``."""
     finished = found["right"] != 255
-    labels = record.clean["label"][:, None, None]
     known = (found["prediction"] >= 0) & (found["confidence"] > 0) & (found["confidence"] <= 1)
     none = (found["prediction"] == -1) & np.isnan(found["confidence"])
     return {
-        "right on a corrupted image means that the prediction is the label": ~finished
+        f"right on a {what} image means that the prediction is the label": ~finished
         | ((found["prediction"] == labels) == found["right"]),
-        "what finished of the corrupted images is there, and nothing else": np.where(
+        f"what finished of the {what} images is there, and nothing else": np.where(
             finished, known, none
         ),
     }
@@ -232,9 +238,24 @@ def _corruptions(record: Record) -> list[Finding]:
         published = BASELINES.get(baseline.name)
         verdict = UNCHECKED if published is None else HOLDS if published == baseline else FAILS
         findings.append(Finding(claim, verdict, baseline.source))
-    unkept = "corrupted images are not kept: at most a sample of them is made and classified anew"
-    return findings + [
-        Finding("the predictions on corrupted images", UNCHECKED, unkept, model)
+    return findings + _unkept(record, "corrupted")
+
+
+def _probes(record: Record) -> list[Finding]:
+    """What can be said of probed images, which a record does not hold either."""
+    if not record.probed:
+        return []
+    listed = record.config.get("probes")
+    told = [each.get("spec") for each in (listed if isinstance(listed, list) else ())]
+    verdict = HOLDS if told == list(record.probes) else FAILS
+    claim, detail = "the probes are those of the configuration", f"{len(record.probes)} probes"
+    return [Finding(claim, verdict, detail), *_unkept(record, "probed")]
+
+
+def _unkept(record: Record, what: str) -> list[Finding]:
+    detail = f"{what} images are not kept: at most a sample of them is made and classified anew"
+    return [
+        Finding(f"the predictions on {what} images", UNCHECKED, detail, model)
         for model in record.models
     ]
 

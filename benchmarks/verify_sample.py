@@ -1,27 +1,33 @@
 """Checks a sample of a record's claims on data that are loaded anew."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from attacks.probes import resolve
 from benchmarks import columns
 from benchmarks.columns import Array
 from benchmarks.evaluation import float32_logits
 from benchmarks.findings import CLOSE, UNCHECKED, Finding, counted, prediction_holds
 from benchmarks.measuring import answers
 from benchmarks.reading import Record
-from benchmarks.suite import Corrupted, Examples
+from benchmarks.suite import Corrupted, Examples, Made, Probed
 
 SHARDS, IMAGES = 4, 16  # so many runs of so many images, spread over the data
-CELLS = 3  # corruptions at a severity, of all that were measured
+CELLS = 3  # corruptions at a severity, and probes, of all that were measured
 
 _ONE_LEVEL = 0.02
 """Of a probability: elsewhere, a corrupted image may come out one of 256 levels different."""
+
+
+Place = tuple[int, int] | tuple[int]
+"""Where a corruption at a severity (k, s), or a probe (p), lies on the record's axes."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +54,18 @@ class Sample:
     Attributes:
         rows: int64 (n,), where they lie in the data.
         images: float32 (n, C, H, W), untouched.
-        corrupted: the same corrupted, by places (k, s) on the axes.
-        left_out: why a corruption at a severity that was chosen is not among them.
+        made: the same corrupted or probed.
+        left_out: why a corruption at a severity, or a probe, that was chosen is not among them.
     """
 
     rows: NDArray[np.int64]
     images: Tensor
-    corrupted: Mapping[tuple[int, int], Tensor]
-    left_out: Mapping[tuple[int, int], str]
+    made: Mapping[Place, Tensor]
+    left_out: Mapping[Place, str]
 
 
 def draw_sample(record: Record, again: Again) -> Sample:
-    """Take some images of the data, and corrupt them as some of the cells did.
+    """Take some images of the data, and make of them what some of the cells did.
 
     Raises:
         ValueError: if the data are others.
@@ -77,30 +83,48 @@ def draw_sample(record: Record, again: Again) -> Sample:
     starts = sorted({count * part // SHARDS for part in range(SHARDS)})
     slices = [slice(start, min(start + IMAGES, end)) for start, end in pairwise([*starts, count])]
     shards = [again.examples.shard(rows.start, rows.stop) for rows in slices]
-    corrupted: dict[tuple[int, int], Tensor] = {}
-    left_out: dict[tuple[int, int], str] = {}
+    found: dict[Place, Tensor] = {}
+    left_out: dict[Place, str] = {}
     for place in _cells(record):
-        name, severity = record.axes.corruptions[place[0]], record.axes.severities[place[1]]
         try:
-            made = again.corruption(name, severity)
-            parts = [
-                made.corrupt(shard, rows).cpu() for shard, rows in zip(shards, slices, strict=True)
-            ]
-            corrupted[place] = torch.cat(parts)
+            made = _made_again(record, again, place)
+            pairs = zip(shards, slices, strict=True)
+            found[place] = torch.cat([made.images(shard, rows).cpu() for shard, rows in pairs])
         except (ValueError, OSError) as error:
             left_out[place] = " ".join(str(error).split())
     rows = np.concatenate([np.arange(rows.start, rows.stop) for rows in slices])
     images = torch.cat([shard.images.cpu() for shard in shards])
-    return Sample(rows, images, corrupted, left_out)
+    return Sample(rows, images, found, left_out)
 
 
-def _cells(record: Record) -> list[tuple[int, int]]:
-    """Some corruptions at severities that any model was measured under, by the record's seed."""
-    if not record.corrupted:
-        return []
-    measured = np.argwhere((record.corrupted["right"] != 255).any(axis=(0, 3)))
-    chosen = np.random.default_rng(record.seed).permutation(len(measured))[:CELLS]
-    return [(int(k), int(s)) for k, s in measured[np.sort(chosen)]]
+def _cells(record: Record) -> Sequence[Place]:
+    """Some corruptions at severities, and probes, that were measured, by the record's seed."""
+    places: list[Place] = []
+    for group in (record.corrupted, record.probed):
+        if not group:
+            continue
+        measured = np.argwhere((group["right"] != 255).any(axis=(0, -1)))
+        chosen = np.random.default_rng(record.seed).permutation(len(measured))[:CELLS]
+        places += [tuple(place) for place in measured[np.sort(chosen)].tolist()]
+    return places
+
+
+def _made_again(record: Record, again: Again, place: Place) -> Made:
+    """What makes the images of a place as it was measured.
+
+    Raises:
+        ValueError: if there is no such probe in this release.
+    """
+    if len(place) == 2:
+        axes = record.axes
+        return again.corruption(axes.corruptions[place[0]], axes.severities[place[1]])
+    listed: Any = record.config["probes"]
+    described = listed[place[0]]
+    bound = resolve(str(described["spec"]))
+    made = Probed(bound.spec, bound.probe, int(described["seed"]))
+    if made.spec != record.probes[place[0]] or dict(made.description) != described:
+        raise ValueError("this release probes otherwise than is told")
+    return made
 
 
 def sample_findings(
@@ -114,21 +138,24 @@ def sample_findings(
         findings.append(
             _compared("the clean answers", sample.images, clean, sample, module, model, batch_size)
         )
-    for (k, s), why in sample.left_out.items():
-        findings.append(Finding(_claim(record, k, s), UNCHECKED, why, model))
-    for (k, s), images in sample.corrupted.items():
-        found = {name: values[m, k, s] for name, values in record.corrupted.items()}
+    for place, why in sample.left_out.items():
+        findings.append(Finding(_claim(record, place), UNCHECKED, why, model))
+    for place, images in sample.made.items():
+        group, close = (record.corrupted, _ONE_LEVEL) if len(place) == 2 else (record.probed, CLOSE)
+        found = {name: values[(m, *place)] for name, values in group.items()}
         found["label"] = clean["label"]
         if (found["right"][sample.rows] != 255).any():
-            claim = _claim(record, k, s)
+            claim = _claim(record, place)
             findings.append(
-                _compared(claim, images, found, sample, module, model, batch_size, _ONE_LEVEL)
+                _compared(claim, images, found, sample, module, model, batch_size, close)
             )
     return findings
 
 
-def _claim(record: Record, k: int, s: int) -> str:
-    name, severity = record.axes.corruptions[k], record.axes.severities[s]
+def _claim(record: Record, place: Place) -> str:
+    if len(place) == 1:
+        return f"the answers under {record.probes[place[0]]}"
+    name, severity = record.axes.corruptions[place[0]], record.axes.severities[place[1]]
     return f"the answers under {name} at severity {severity}"
 
 

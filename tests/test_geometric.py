@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from scipy import ndimage, stats
 
+from attacks.affine import affine, resampled
 from attacks.draws import image_seeds
 from defenses import DEFENSES
-from defenses.geometric import affine, resampled
 
 geometric = DEFENSES["geometric"]
 NOTHING = {"rotate": 0, "flip": 0, "shear": 0, "zoom": 0, "translate": 0}

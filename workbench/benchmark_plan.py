@@ -10,7 +10,7 @@ from attacks.corruptions import strength_size
 from attacks.spec import parse
 from benchmarks import Condition, Corrupted, Plan, plan
 from workbench import attacking
-from workbench.conditions import make_conditions, parse_target
+from workbench.conditions import make_conditions, make_probes, parse_target
 from workbench.console import Console
 from workbench.corruptions import (
     check_images,
@@ -60,9 +60,12 @@ def parse_conditions(options: Options) -> Conditions:
     check_strengths(options["strengths"])
     parse_thresholds(options["thresholds"])
     _make_conditions(options)
+    make_probes(options["probes"] or (), seed=options["seed"])
     if options["corruptions"] == NOTHING:
-        if not options["attacks"]:
-            raise UsageError("There is nothing to measure: give --attack or --corruptions.")
+        if not options["attacks"] and not options["probes"]:
+            raise UsageError(
+                "There is nothing to measure: give --attack, --corruptions or --probe."
+            )
         return Conditions((), severities)
     return Conditions(parse_corruptions(options["corruptions"]), severities)
 
@@ -106,6 +109,7 @@ def resolve(
         conditions,
         dataset,
         corruptions=_corruptions(options, asked, place, subjects, device),
+        probes=make_probes(options["probes"] or (), seed=options["seed"]),
         clean=place.clean,
         baseline=baseline,
         with_extra=options["with_extra"],
@@ -163,8 +167,10 @@ def find_images(options: Options, asked: Conditions) -> Images:
             f"--data {data} holds corrupted images: give the clean ones there, or leave out "
             "--corrupted."
         )
-    if not asked.corruptions or options["attacks"]:
-        raise UsageError(f"--data {data} holds corrupted images alone; attacks need clean ones.")
+    if not asked.corruptions or options["attacks"] or options["probes"]:
+        raise UsageError(
+            f"--data {data} holds corrupted images alone; attacks and probes need clean ones."
+        )
     for name in asked.corruptions:
         alone.check(name, asked.severities)
     mildest = MILDEST if MILDEST in asked.corruptions else asked.corruptions[0]

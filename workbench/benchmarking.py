@@ -11,6 +11,7 @@ from benchmarks import (
     Record,
     compare,
     corruption_results,
+    probe_results,
     read_record,
     results,
     worst_case,
@@ -31,6 +32,7 @@ from workbench.errors import UsageError
 from workbench.estimating import estimate
 from workbench.pictures import draw_pictures
 from workbench.plugins import add_plugins
+from workbench.probe_tables import probe_tables
 from workbench.run_directory import RunDirectory, next_directory, open_run, resume_command
 from workbench.running import (
     refuse_near_chance,
@@ -153,6 +155,8 @@ def _say_plan(asked: Asked, options: Options, console: Console) -> None:
     if corruptions:
         severities = ", ".join(map(str, todo.axes.severities))
         lines += [f"corruptions: {', '.join(corruptions)}", f"severities: {severities}"]
+    if todo.probes:
+        lines.append(f"probes: {', '.join(each.spec for each in todo.probes)}")
     if missing:
         lines.append(f"to be trained: {'; '.join(each.name for each in missing)}")
     found = estimate(todo)
@@ -204,6 +208,7 @@ def _show(
                 {**result, "trained_on_corruptions": list(trained_on[str(result["model"])])}
                 for result in corrupted
             ],
+            "probe_results": probe_results(record),
             "comparison": together,
             "notes": notes,
             "pictures": [str(file) for file in pictures],
@@ -228,6 +233,7 @@ def _tables(
     yield from worst_case_lines(worst_case(record))
     if record.corrupted:
         yield from corruption_tables(corruption_results(record), width, trained_on)
+    yield from probe_tables(probe_results(record), width, trained_on)
 
 
 def _trained_on(todo: Plan) -> dict[str, list[str]]:

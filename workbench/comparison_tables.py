@@ -25,6 +25,7 @@ TITLES = {
     "success": "success of attacks",
     "moved": "change of images",
     "corruptions": "corrupted images",
+    "probes": "error on probed images",
 }
 TESTS = {
     "Welch": "Welch's t-test between the values of the seeds, where both rows have several",
@@ -147,7 +148,7 @@ def _name(row: Row) -> Text:
 def _heading(measure: Measure) -> str:
     """The title, without what the section says already."""
     title, attack = short_title(measure), short_spec(of_what(measure))
-    if title in (f"robust accuracy, {attack}", f"success, {attack}"):
+    if title in (f"robust accuracy, {attack}", f"success, {attack}", f"error, {attack}"):
         return attack
     return title.replace("worst-case robust accuracy", "worst case, per image")
 

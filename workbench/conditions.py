@@ -1,13 +1,14 @@
-"""From what was asked for (specs, shortcuts, a target) to the conditions of a run."""
+"""From what was asked for (specs, shortcuts, a target) to the attacks and probes of a run."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import nn
 
+from attacks import probes
 from attacks.spec import Bound, Spec, parse, resolve
 from benchmarks.budgets import BUDGETS
-from benchmarks.suite import TARGET_RULES, Condition
+from benchmarks.suite import TARGET_RULES, Condition, Probed
 from workbench.errors import UsageError, suggestion
 from workbench.options import refuse_large
 
@@ -47,6 +48,20 @@ def make_conditions(
     if shrink:
         bound = [each if each.name == "shrink" else _shrunk(each) for each in bound]
     return tuple(Condition(each.spec, each.attack, seed, target) for each in bound)
+
+
+def make_probes(texts: Sequence[str], *, seed: int) -> tuple[Probed, ...]:
+    """One probe for each spec, such as ``rotation(angle=30)``.
+
+    Raises:
+        ValueError: a spec or a value in it is wrong, or one is given twice.
+    """
+    bound = [probes.resolve(text) for text in texts]
+    specs = [each.spec for each in bound]
+    twice = next((spec for spec in specs if specs.count(spec) > 1), None)
+    if twice is not None:
+        raise UsageError(f"--probe {twice} is given twice.")
+    return tuple(Probed(each.spec, each.probe, seed) for each in bound)
 
 
 def parse_target(

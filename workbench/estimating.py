@@ -13,15 +13,15 @@ from torch import Tensor, nn
 
 from attacks.attacked import Attack
 from attacks.execution import engine
-from benchmarks import Corrupted, Plan, columns
+from benchmarks import Plan, columns
 from benchmarks.evaluation import float32_logits
-from benchmarks.suite import Shard
+from benchmarks.suite import Made, Shard
 from workbench.console import duration
 
 TO_TRAIN = "images_to_train_on"  # in a model's description: over all epochs, if it is untrained
 
 TRIED = 2  # images that an attack is counted on
-TIMED = 32  # images at most that a pass or a corruption is timed on
+TIMED = 32  # images at most that a pass, a corruption or a probe is timed on
 MARGIN = 1e4  # in logits, of the network that is not fooled
 EVALUATIONS = 2  # of each attacked image: as it is, and in 8 bits
 BACKWARD = 2  # forward passes that a backward one takes: two matrix products for each of its one
@@ -67,10 +67,11 @@ def estimate(todo: Plan) -> Estimate:
     shown = shard.images.to(todo.device)
     shard = Shard(shard.ids, shown, shard.labels)
     passes = [_passes(condition.attack, shown[:TRIED], todo) for condition in todo.conditions]
-    evaluated = todo.clean + EVALUATIONS * len(passes) + len(todo.corruptions)
+    made: list[Made] = [*todo.corruptions, *todo.probes]
+    evaluated = todo.clean + EVALUATIONS * len(passes) + len(made)
     forwards = images * (evaluated + sum(forward for forward, _ in passes))
     backwards = images * sum(backward for _, backward in passes)
-    seconds = images * sum(_corrupting(each, shard) for each in todo.corruptions)
+    seconds = images * sum(_making(each, shard) for each in made)
     training = 0.0
     for entry in todo.models:
         forward = _timed(_forward(entry.get(), shown, todo.batch_size)) / len(shown)
@@ -108,10 +109,10 @@ def _passes(attack: Attack, images: Tensor, todo: Plan) -> tuple[int, int]:
     return int(found.forwards.max()), int(found.backwards.max())
 
 
-def _corrupting(corrupted: Corrupted, shard: Shard) -> float:
-    """Seconds for one image."""
+def _making(made: Made, shard: Shard) -> float:
+    """Seconds for one image that is corrupted or probed."""
     few = Shard(shard.ids[:4], shard.images[:4], shard.labels[:4])
-    return _timed(lambda: corrupted.corrupt(few, slice(0, len(few.labels)))) / len(few.labels)
+    return _timed(lambda: made.images(few, slice(0, len(few.labels)))) / len(few.labels)
 
 
 def _forward(model: nn.Module, images: Tensor, batch_size: int | None) -> Callable[[], object]:
@@ -132,6 +133,7 @@ def _bytes(todo: Plan, images: Tensor) -> int:
         "clean": columns.empty_rows(columns.CLEAN, 0),
         "attack": columns.empty_rows(columns.ATTACK, 0, len(todo.thresholds)),
         "corruption": columns.empty_rows(columns.CORRUPTED, 0),
+        "probe": columns.empty_rows(columns.CORRUPTED, 0),
     }
     size = 2 * sum(rows[cell.kind].itemsize * (cell.stop - cell.start) for cell in todo.cells)
     attacked = [cell for cell in todo.cells if cell.kind == "attack"]

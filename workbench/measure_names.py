@@ -14,6 +14,7 @@ SECTIONS = {
     "success": ("success_rate",),
     "moved": ("mean_pixel_change", "median_pixel_change", "pixels_over_threshold"),
     "corruptions": ("mean_corruption_error", "mce", "relative_mce", "family_mean_error"),
+    "probes": ("probe_error",),
 }
 """What stands together in tables, by the names of its measures."""
 
@@ -21,12 +22,12 @@ ALL = "all"
 
 
 def measure_name(measure: Measure) -> str:
-    """The name of a measure without its attack, family or threshold."""
+    """The name of a measure without its attack, family, probe or threshold."""
     return str(measure["key"]).partition(":")[0].partition("@")[0]
 
 
 def of_what(measure: Measure) -> str:
-    """The attack or family of a measure, as the record calls it; empty where it has none."""
+    """The attack, family or probe of a measure, as the record calls it; empty where it has none."""
     return str(measure["key"]).partition(":")[2]
 
 
@@ -65,7 +66,7 @@ def find_measures(text: str, measures: Sequence[Measure], flag: str) -> list[Mea
         fitting = [each for each in found if what in _names(of_what(each))]
         if found and not fitting:
             known = dict.fromkeys(short_spec(of_what(each)) for each in found)
-            raise unknown(f"attack or family in {flag} {text}:", what, known)
+            raise unknown(f"attack, family or probe in {flag} {text}:", what, known)
         found = fitting
     if not found:
         names = dict.fromkeys(measure_name(each).replace("_", "-") for each in measures)
@@ -94,5 +95,5 @@ def _written(measure: Measure) -> str:
 
 
 def _names(what: str) -> set[str]:
-    """What an attack or a family may be called."""
+    """What an attack, a family or a probe may be called."""
     return {what, short_spec(what), what.partition("(")[0]}

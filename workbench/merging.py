@@ -37,7 +37,7 @@ def merge_records(
     corruptions = f"{len(joined.axes.corruptions)} corruptions"
     console.show(
         f"joined {len(paths)} records: {len(joined.models)} models, {len(joined.attacks)} attacks, "
-        f"{corruptions}, {len(joined.ids)} images",
+        f"{corruptions}, {len(joined.probes)} probes, {len(joined.ids)} images",
         f"record: {output}",
     )
     console.essential(str(output))
@@ -49,6 +49,7 @@ def merge_records(
             "attacks": list(joined.attacks),
             "corruptions": list(joined.axes.corruptions),
             "severities": list(joined.axes.severities),
+            "probes": list(joined.probes),
             "images": len(joined.ids),
         }
     )

@@ -32,8 +32,8 @@ def view_results(
         record: the record.
         view: one of `VIEWS`.
         condition: for ``classes``, which answers: ``clean`` (the default), an attack, a
-            corruption, or a corruption at a severity as in ``fog@3``. For ``calibration`` the same,
-            instead of all; for ``curves`` a corruption.
+            probe, a corruption, or a corruption at a severity as in ``fog@3``. For ``calibration``
+            the same, instead of all; for ``curves`` a corruption.
         class_name: for ``classes``, the one that is told in detail: its name or number.
         seed: of the bootstrap.
 
@@ -155,8 +155,8 @@ def tables_of(told: dict[str, Any], width: int) -> "Iterator[RenderableType]":
 def find_condition(record: "Record", text: str) -> str:
     """The name of a condition in the record from what a person wrote.
 
-    Attacks may be written as in the tables, without the settings that are at their defaults, or by
-    name alone where the record has one attack of the name.
+    Attacks may be written as in the tables, without the settings that are at their defaults, and
+    they and probes by name alone where the record has one of the name.
 
     Raises:
         UsageError: if there is none, or several.
@@ -165,21 +165,21 @@ def find_condition(record: "Record", text: str) -> str:
 
     axes = record.axes
     corrupted = [f"{name}@{severity}" for name in axes.corruptions for severity in axes.severities]
-    exact = ["clean", *record.attacks, *axes.corruptions, *corrupted]
+    exact = ["clean", *record.attacks, *axes.corruptions, *corrupted, *record.probes]
     if text in exact:
         return text
     shown = [short_spec(attack) for attack in record.attacks]
     for alike in (
         [a for a, short in zip(record.attacks, shown, strict=True) if short == text],
-        [a for a in record.attacks if a.partition("(")[0] == text],
+        [a for a in (*record.attacks, *record.probes) if a.partition("(")[0] == text],
     ):
         if len(alike) == 1:
             return alike[0]
         if alike:
             some = ", ".join(f"'{short_spec(attack)}'" for attack in alike)
             raise UsageError(f"The record has {len(alike)} conditions '{text}': {some}. Write one.")
-    hint = suggestion(text, ["clean", *shown, *axes.corruptions, *corrupted])
-    told = ["clean", *shown, *axes.corruptions]
+    hint = suggestion(text, ["clean", *shown, *axes.corruptions, *corrupted, *record.probes])
+    told = ["clean", *shown, *record.probes, *axes.corruptions]
     at = f" (with @{axes.severities[0]} and so on for one severity)" if axes.severities else ""
     raise UsageError(f"The record has no condition '{text}'.{hint}\nIt has {', '.join(told)}{at}.")
 

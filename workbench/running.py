@@ -214,8 +214,9 @@ def run_name(todo: Plan) -> str:
 
 def _turn(cell: Cell) -> tuple[int, ...]:
     """Sorts cells as `benchmarks.run` takes them."""
-    kind = ("clean", "attack", "corruption").index(cell.kind)
-    return cell.start, kind, cell.condition or 0, cell.corruption or 0, cell.model
+    kind = ("clean", "attack", "corruption", "probe").index(cell.kind)
+    place = max(0 if number is None else number for number in cell.happening)
+    return cell.start, kind, place, cell.model
 
 
 def _work(cell: Cell) -> int:
@@ -230,6 +231,8 @@ def _name(todo: Plan, cell: Cell) -> str:
     if cell.corruption is not None:
         corrupted = todo.corruptions[cell.corruption]
         return f"{model}, {corrupted.corruption} {corrupted.severity}"
+    if cell.probe is not None:
+        return f"{model}, {todo.probes[cell.probe].spec}"
     return f"{model}, clean"
 
 
@@ -239,11 +242,11 @@ def _place(entry: Mapping[str, object]) -> str:
         return short_spec(str(entry["attack"]))
     if entry.get("corruption") is not None:
         return f"{entry['corruption']} {entry['severity']}"
-    return ""
+    return str(entry.get("probe", ""))
 
 
 def caution_lines(record: Record) -> list[str]:
-    """Each caution of a model once, with the attacks or corruptions that it was raised by."""
+    """Each caution of a model once, with the conditions that it was raised by."""
     told: dict[tuple[object, object], list[str]] = {}
     for caution in record.cautions:
         places = told.setdefault((caution["model"], caution["message"]), [])

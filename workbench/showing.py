@@ -8,10 +8,18 @@ from rich.table import Table
 from rich.text import Text
 
 from attacks.corruptions import strength_size
-from benchmarks import Record, corruption_results, read_record, results, worst_case
+from benchmarks import (
+    Record,
+    corruption_results,
+    probe_results,
+    read_record,
+    results,
+    worst_case,
+)
 from benchmarks.reading import Stored, checkpoints, stored
 from workbench.console import Console
 from workbench.corruption_tables import corruption_notes, corruption_tables
+from workbench.probe_tables import probe_tables
 from workbench.record_files import descriptions, find_record, trained_on
 from workbench.running import caution_lines, failure_lines
 from workbench.tables import result_tables, short_defense, short_spec, worst_case_lines
@@ -50,6 +58,9 @@ def show_record(path: Path, console: Console) -> None:
         for table in corruption_tables(corrupted, width, trained):
             console.show(table)
         console.show(*_notes(record))
+    probed = probe_results(record)
+    for table in probe_tables(probed, width, trained):
+        console.show(table)
     console.show(_datasets(datasets))
     console.show(*(f"caution: {line}" for line in caution_lines(record)))
     console.show(*(f"failed: {line}" for line in failure_lines(record)))
@@ -65,6 +76,7 @@ def show_record(path: Path, console: Console) -> None:
                 {**result, "trained_on_corruptions": trained[str(result["model"])]}
                 for result in corrupted
             ],
+            "probe_results": probed,
             "cautions": list(record.cautions),
             "failures": list(record.failures),
         }
@@ -92,6 +104,7 @@ def _summary(record: Record) -> dict[str, Any]:
         "thresholds": record.thresholds.tolist(),
         "corruptions": list(record.axes.corruptions),
         "severities": list(record.axes.severities),
+        "probes": list(record.probes),
         "baseline": config.get("baseline"),
         "kept_images": len(record.kept),
         "joined": config.get("joined"),
@@ -131,6 +144,8 @@ def _lines(record: Record, summary: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"corruptions: {', '.join(record.axes.corruptions)}; at severities {severities}"
         )
+    if record.probes:
+        lines.append(f"probes: {', '.join(record.probes)}")
     for each in summary["joined"] or ():
         lines.append(
             f"joined from: {each['name']}, made {each['created']} on {each['device']}, "

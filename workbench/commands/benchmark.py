@@ -1,4 +1,4 @@
-"""`workbench benchmark`: models through a suite of attacks and corruptions."""
+"""`workbench benchmark`: models through a suite of attacks, corruptions and probes."""
 
 from pathlib import Path
 from typing import Annotated
@@ -49,6 +49,16 @@ def benchmark(
     ] = None,
     eps: o.Eps = None,
     targeted: o.Targeted = None,
+    probes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--probe",
+            metavar="SPEC",
+            rich_help_panel=SUITE,
+            help="One dial turned on every image, such as 'rotation(angle=30)' or "
+            "'gaussian-noise(std=0.1)'; repeat for several. In place of the suite's.",
+        ),
+    ] = None,
     corruptions: o.Corruptions = "standard",
     severities: o.Severities = "1-5",
     baseline: Annotated[
@@ -121,11 +131,11 @@ def benchmark(
     json_output: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Put models through attacks and common corruptions, and keep every number with its images.
+    """Put models through attacks, corruptions and probes, and keep every number with its images.
 
-    Without a suite these are the 15 standard corruptions at 5 severities, and the attacks you name;
-    --corruptions none leaves them out. A suite in a
-    file may name models by architecture, defense and seed: they are trained where they are missing.
+    Without a suite these are the 15 standard corruptions at 5 severities, and the attacks and
+    probes you name; --corruptions none leaves the first out. A suite in a file may name models by
+    architecture, defense and seed: they are trained where they are missing.
 
     Results are kept cell by cell in a run directory; the same command with --output DIR resumes it,
     with another --baseline too.

@@ -22,6 +22,7 @@ class Kind(StrEnum):
     ATTACKS = "attacks"
     DEFENSES = "defenses"
     CORRUPTIONS = "corruptions"
+    PROBES = "probes"
     MODELS = "models"
     ARCHITECTURES = "architectures"
     DATASETS = "datasets"
@@ -39,14 +40,14 @@ def list_names(
         str | None,
         typer.Argument(
             help="Only names with this text; the full name of an attack, a defense, a corruption, "
-            "a recipe or a suite shows its settings or strengths."
+            "a probe, a recipe or a suite shows its settings or strengths."
         ),
     ] = None,
     json_output: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """List the attacks, defenses, corruptions, architectures, data sets, recipes or suites."""
+    """List attacks, defenses, corruptions, probes, architectures, data sets, recipes or suites."""
     console = make_console(json_output=json_output, quiet=quiet)
     _add_plugins(kind, console)
     known = _names(kind, name)
@@ -56,7 +57,7 @@ def list_names(
     if name in known and kind in FILES:
         _show_file(console, kind, name)
         return
-    if name in known and kind in (Kind.ATTACKS, Kind.DEFENSES):
+    if name in known and kind in (Kind.ATTACKS, Kind.DEFENSES, Kind.PROBES):
         _show_settings(console, kind, name, known[name])
         return
     part = (name or "").lower()
@@ -75,12 +76,12 @@ def _add_plugins(kind: Kind, console: Console) -> None:
 
 
 def settings_of(kind: Kind, name: str) -> dict[str, tuple[object, str]]:
-    """An attack's or a defense's settings: the default of each, and its meaning where told."""
+    """Settings of an attack, a defense or a probe: the default and, where told, the meaning."""
     from attacks.spec import defaults, parse, resolve
 
     functions = _functions(kind)
     meanings = _argument_texts(functions[name].__doc__ or "") if name in functions else {}
-    if kind is Kind.DEFENSES:
+    if kind in (Kind.DEFENSES, Kind.PROBES):
         settings: Mapping[str, object] = defaults(functions[name])
     else:  # those of other libraries too
         settings = parse(resolve(name).spec).settings
@@ -104,6 +105,10 @@ def _functions(kind: Kind) -> Mapping[str, Callable[..., object]]:
         from defenses import DEFENSES
 
         return DEFENSES
+    if kind is Kind.PROBES:
+        from attacks.probes import PROBES
+
+        return PROBES
     from attacks import ATTACKS
 
     return ATTACKS
@@ -114,7 +119,7 @@ def _names(kind: Kind, name: str | None) -> dict[str, str]:
         from attacks.spec import names
 
         return {key: text.replace("``", "") for key, text in names().items()}
-    if kind is Kind.DEFENSES:
+    if kind in (Kind.DEFENSES, Kind.PROBES):
         return {
             key: (inspect.getdoc(function) or "").partition("\n")[0].replace("``", "")
             for key, function in _functions(kind).items()
