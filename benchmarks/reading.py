@@ -14,6 +14,7 @@ from benchmarks import columns, durable
 from benchmarks.cells import KeptImages
 from benchmarks.corruption_axes import CorruptionAxes
 from benchmarks.planning import FORMAT, FORMAT_VERSION
+from benchmarks.record_form import check_form
 
 _TIMINGS = "timing"
 _MOMENTARY = {"created"}  # attributes that two runs of the same configuration do not share
@@ -234,6 +235,7 @@ def _read(path: Path, file: h5py.File) -> Record:
         kept=file["images/kept"][()] if "images" in file else np.empty(0, np.int64),
     )
     _check_shapes(path, record, sizes)
+    check_form(record)
     return record
 
 

@@ -31,6 +31,7 @@ from workbench.errors import UsageError
 from workbench.estimating import estimate
 from workbench.pictures import draw_pictures
 from workbench.plugins import add_plugins
+from workbench.record_files import trained_on
 from workbench.run_directory import RunDirectory, next_directory, open_run, resume_command
 from workbench.running import (
     refuse_near_chance,
@@ -171,9 +172,9 @@ def _show(
     """Show what the record says; whether every cell was finished."""
     record = read_record(directory.record)
     attacked, worst, corrupted = results(record), worst_case(record), corruption_results(record)
-    trained_on = _trained_on(todo)
+    trained = trained_on(record)
     together = compare(record) if len(record.models) > 1 and attacked else None
-    for part in _tables(record, together, trained_on, console.out.width):
+    for part in _tables(record, together, trained, console.out.width):
         console.show(part)
     notes = []
     if corrupted:
@@ -201,7 +202,7 @@ def _show(
             "results": attacked,
             "worst_case": worst,
             "corruption_results": [
-                {**result, "trained_on_corruptions": list(trained_on[str(result["model"])])}
+                {**result, "trained_on_corruptions": trained[str(result["model"])]}
                 for result in corrupted
             ],
             "comparison": together,
@@ -216,7 +217,7 @@ def _show(
 def _tables(
     record: Record,
     together: Mapping[str, Any] | None,
-    trained_on: Mapping[str, Sequence[str]],
+    trained: Mapping[str, Sequence[str]],
     width: int,
 ) -> Iterator[Table | str]:
     """Models beside each other where they were compared, else one after the other."""
@@ -227,14 +228,4 @@ def _tables(
     yield from result_tables(results(record), width)
     yield from worst_case_lines(worst_case(record))
     if record.corrupted:
-        yield from corruption_tables(corruption_results(record), width, trained_on)
-
-
-def _trained_on(todo: Plan) -> dict[str, list[str]]:
-    """For each model the test corruptions that its checkpoint says it was trained on."""
-    found = {}
-    for model in todo.models:
-        training = model.description.get("training")
-        told = training.get("trained_on_corruptions") if isinstance(training, Mapping) else None
-        found[model.name] = list(told or ())
-    return found
+        yield from corruption_tables(corruption_results(record), width, trained)
