@@ -73,3 +73,13 @@ def test_a_trouble_of_nothing_that_was_measured_is_told_as_damage(forged, name, 
     path = forged(**{name: [{**entry, **said} if isinstance(entry, dict) else entry]})
     with pytest.raises(ValueError, match=f"is damaged: {name}"):
         read_record(path)
+
+
+@pytest.mark.parametrize("name", ["aggregates/mce", "aggregates/robust", "timing/attack_seconds"])
+def test_an_array_that_is_missing_is_told_when_it_is_asked_for(forged, name):
+    path = forged()
+    with h5py.File(path, "r+") as file:
+        del file[name]
+    group, _, array = name.partition("/")
+    with pytest.raises(ValueError, match=f"is damaged: {array} is missing"):
+        getattr(read_record(path), group)[array]
