@@ -91,9 +91,11 @@ def test_it_holds_the_packages_and_their_data_and_no_tests(wheel: Path) -> None:
         "workbench/data/FASHION_MNIST_LICENSE.txt",
     } <= names
     here = {
-        f"workbench/recipes/{file.name}" for file in (ROOT / "workbench/recipes").glob("*.toml")
+        f"workbench/{kind}/{file.name}"
+        for kind in ("recipes", "suites")
+        for file in (ROOT / "workbench" / kind).glob("*.toml")
     }
-    assert len(here) >= 9
+    assert len(here) >= 12
     assert here <= names
     assert {f"workbench/report/page.{suffix}" for suffix in ("html.jinja", "css", "js")} <= names
     assert any(name.endswith("/LICENSE") for name in names)
@@ -123,6 +125,17 @@ def test_the_script_answers(clean: Path, tmp_path: Path) -> None:
     assert {"fgsm", "pgd", "sign-ascent"} <= set(listed["names"])
     recipe = call(clean / "workbench", "list", "recipes", "s3", cwd=tmp_path)
     assert "cifar-stem = true" in recipe
+    assert "apgd" in call(clean / "workbench", "list", "suites", "standard", cwd=tmp_path)
+
+
+def test_it_makes_a_report(clean: Path, tmp_path: Path) -> None:
+    run = ("mlp", "--data", "fashion-mnist-mini", "--limit", "400", "--epochs", "3")
+    call(clean / "workbench", "train", *run, "--output", "net", cwd=tmp_path)
+    suite = ("--suite", "quick", "--limit", "20", "--corruptions", "fog", "--output", "run")
+    model = ("net/model.safetensors", "--data", "fashion-mnist-mini")
+    call(clean / "workbench", "benchmark", *model, *suite, cwd=tmp_path)
+    call(clean / "workbench", "report", "run", "--output", "report.html", cwd=tmp_path)
+    assert "<h1>" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_it_trains_and_attacks_on_the_embedded_data(clean: Path, tmp_path: Path) -> None:
