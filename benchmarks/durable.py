@@ -7,6 +7,7 @@ move itself may be lost with the power). Of cells and records the SHA-256 stands
 matching checksum they are not finished.
 """
 
+import errno
 import hashlib
 import io
 import os
@@ -40,7 +41,12 @@ def atomically(path: Path) -> Iterator[Path]:
 
     If the block, or what follows it, raises, the temporary file is removed and the earlier file at
     ``path``, if any, stays. A kill may leave the temporary file; see `remove_leftovers`.
+
+    Raises:
+        OSError: what is at ``path`` is no file (a device, a pipe), which would be lost.
     """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "Not a file that can be replaced", str(path))
     temporary = _temporary(path)
     try:
         yield temporary

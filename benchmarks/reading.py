@@ -14,6 +14,7 @@ from benchmarks import columns, durable
 from benchmarks.cells import KeptImages
 from benchmarks.corruption_axes import CorruptionAxes
 from benchmarks.planning import FORMAT, FORMAT_VERSION
+from benchmarks.record_form import check_form
 
 _TIMINGS = "timing"
 _MADE = [name for name in columns.CORRUPTED if name != "label"]  # it stands beside the clean pass
@@ -238,8 +239,8 @@ def _read(path: Path, file: h5py.File) -> Record:
         attacked=attacked | {"goal_confidence": file["attacked/goal_confidence"][()]},
         axes=axes,
         corrupted=corrupted,
-        aggregates={name: data[()] for name, data in file["aggregates"].items()},
-        timing={name: data[()] for name, data in file[_TIMINGS].items()},
+        aggregates=_Stored(path, file["aggregates"]),
+        timing=_Stored(path, file[_TIMINGS]),
         cautions=tuple(json.loads(attributes["cautions"])),
         failures=tuple(json.loads(attributes["failures"])),
         kept=file["images/kept"][()] if "images" in file else np.empty(0, np.int64),
@@ -247,7 +248,20 @@ def _read(path: Path, file: h5py.File) -> Record:
         probed=probed,
     )
     _check_shapes(path, record, sizes)
+    check_form(record)
     return record
+
+
+class _Stored(dict[str, columns.Array]):
+    """The arrays of a group by name; one that is asked for and is not there is damage."""
+
+    def __init__(self, path: Path, group: h5py.Group) -> None:
+        """Read the whole group; ``path`` is what errors name."""
+        super().__init__({name: data[()] for name, data in group.items()})
+        self._path = path
+
+    def __missing__(self, name: str) -> columns.Array:
+        raise ValueError(f"{self._path} is damaged: {name} is missing")
 
 
 def _check_format(path: Path, file: h5py.File) -> None:

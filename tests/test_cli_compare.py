@@ -36,6 +36,11 @@ def timed(found: Record) -> Record:
         "with_extra": False,
         "attacks": attacked,
         "examples": {"digest": f"data of {count}", "count": count},
+        "corruptions": [
+            {"corruption": name, "severity": severity, "description": {}}
+            for name in found.axes.corruptions
+            for severity in found.axes.severities
+        ],
     }
     return replace(found, timing=timing, config={**found.config, **described})
 
@@ -196,6 +201,12 @@ def test_measures_are_found_by_section_name_and_threshold(path: Path) -> None:
     assert keys("clean") == ["clean_error", "clean_top5_error"]
     assert keys("robust-accuracy") == [f"robust_accuracy:{attack}" for attack in ATTACKS]
     assert keys("pixels-over-threshold@0.1:fgsm") == [f"pixels_over_threshold@0.1:{ATTACKS[0]}"]
+    assert keys("pixels-over-threshold@0.10:fgsm") == keys("pixels-over-threshold@0.1:fgsm")
+    for threshold in ("0", "0.", "x"):  # the beginning of one is another
+        with pytest.raises(UsageError):
+            keys(f"pixels-over-threshold@{threshold}")
+    with pytest.raises(UsageError, match=r"Known: [^,]*, [^,]*\.$"):  # the worst case is of none
+        keys("robust:zzz")
     assert keys("family-mean-error:noise") == ["family_mean_error:noise"]
     assert len(keys("all")) == len(measures)
     with pytest.raises(UsageError, match="Did you mean 'corruptions'"):
@@ -207,6 +218,11 @@ def test_what_is_no_better_is_shown_when_asked_for(path: Path) -> None:
     out = workbench("compare", path, "--columns", "mean-pixel-change:fgsm(eps=0.1),clean").out
     assert "mean change per pixel," in out
     assert "mCE" not in out.split("[low, high]")[0]
+
+
+@pytest.mark.parametrize("columns", ["", " , "])
+def test_tables_of_nothing_are_refused(path: Path, columns: str) -> None:
+    refused(workbench("compare", path, "--columns", columns), "names no measure")
 
 
 def test_a_baseline_of_another_name(path: Path) -> None:

@@ -12,7 +12,7 @@ from test_cli_benchmark import SIDE, enlarged, learnt, write_network
 
 from attacks.spec import resolve
 from benchmarks import read_record, same_data
-from workbench import training
+from workbench import benchmarking, training
 from workbench.corruptions import parse_corruptions, parse_severities
 from workbench.models import read_checkpoint
 from workbench.suite_file import read_suite
@@ -164,6 +164,10 @@ def test_an_interrupted_training_says_how_to_go_on(monkeypatch: pytest.MonkeyPat
         ("seeds = [0, 1]", "seeds = [0, 0]", "two models"),
         ("train = {", "train = 3 # {", "train is a table"),
         ("# Two", "= Two", "is not valid TOML"),
+        ('data = "data.npz"', 'extends = ["quick"]\ndata = "data.npz"', "Unknown suite"),
+        ('["mlp(width=8)"]', "[3]", "architectures are texts, not 3"),
+        ('["none", "noisy"]', '["none", [3]]', "defenses are texts, not 3"),
+        ("epochs = 2", "help = true", "help is not set for each training"),
     ],
 )
 def test_a_suite_that_is_wrong_is_refused_before_anything_is_trained(
@@ -171,6 +175,51 @@ def test_a_suite_that_is_wrong_is_refused_before_anything_is_trained(
 ) -> None:
     refused(suite("--output", "out", text=changed(old, new)), told)
     assert not list(Path().rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("letter.txt", "Dear", "is not empty"),
+        ("config.json", '{"verb": "attack", "config": {}}', "another configuration: verb"),
+        (
+            "config.json",
+            '{"verb": "benchmark", "config": {"models": [{"name": "mlp(width=8), plain"}]}}',
+            "another configuration: models",
+        ),
+    ],
+)
+def test_networks_are_not_trained_for_a_directory_that_is_refused_then(
+    name: str, content: str, told: str
+) -> None:
+    Path("out").mkdir()
+    Path("out", name).write_text(content, encoding="utf-8")
+    refused(suite("--output", "out"), told)
+    assert not list(Path().rglob("*.safetensors"))
+
+
+def test_trainings_of_long_names_do_not_share_a_folder() -> None:
+    """A folder's name ends before the seed does; two trainings in one would refuse each other."""
+    stack = str(["noisy(std=0.001)"] * 7).replace("'", '"')
+    text = changed('["none", "noisy"]', f"[{stack}]").replace("epochs = 2", "epochs = 1")
+    result = suite("--output", "out", text=text)
+    assert result.code == 0, result.err
+    assert len(read_record(Path("out/record.h5")).models) == 2
+    assert len(list(Path("out/models").iterdir())) == 2
+
+
+@pytest.mark.parametrize("step", ["resolve", "refuse_near_chance", "draw_pictures"])
+def test_ctrl_c_between_the_steps_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(benchmarking, step, stop)
+    write_network(Path("net.safetensors"))
+    result = suite("net.safetensors", "--output", "out", text=SUITE[: SUITE.index("[[models]]")])
+    assert result.code == 130
+    assert "benchmark --suite suite.toml net.safetensors --output out" in result.err
 
 
 def test_what_is_no_suite_is_told() -> None:

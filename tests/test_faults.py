@@ -199,3 +199,13 @@ def test_runs_killed_at_random_moments_end_with_the_same_record(tmp_path):
     assert tally.kills >= 1
     assert tally.cuts >= 1
     assert tally.finished == 1
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path):
+    """Moving a file over a device or a pipe would take it from everybody else."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="Not a file"), durable.atomically(pipe) as temporary:
+        temporary.write_bytes(b"content")
+    assert pipe.is_fifo()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["pipe"]

@@ -311,7 +311,7 @@ def test_data_that_are_others_or_gone_are_told(benchmarked):
 def test_a_model_that_the_record_does_not_describe_is_left_unchecked(record, tmp_path):
     def change(file):
         config = json.loads(file.attrs["config"])
-        config["models"][0]["description"] = ["one"]
+        config["models"][0]["description"] = None
         file.attrs["config"] = json.dumps(config)
 
     findings = verify(forged(record, tmp_path, change), get_model)

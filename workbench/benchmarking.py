@@ -1,6 +1,7 @@
 """What `workbench benchmark` does, from parsed options to the record and the tables."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,12 +29,20 @@ from workbench.comparison_tables import comparison_tables, legend
 from workbench.console import Console
 from workbench.corruption_tables import corruption_notes, corruption_tables
 from workbench.engines import make_engine
-from workbench.errors import UsageError
+from workbench.errors import Interrupted, UsageError
 from workbench.estimating import estimate
 from workbench.pictures import draw_pictures
 from workbench.plugins import add_plugins
 from workbench.probe_tables import probe_tables
-from workbench.run_directory import RunDirectory, next_directory, open_run, resume_command
+from workbench.record_files import trained_on
+from workbench.run_directory import (
+    RunDirectory,
+    next_directory,
+    open_run,
+    refuse_in_vain,
+    refuse_other,
+    resume_command,
+)
 from workbench.running import (
     refuse_near_chance,
     run_cells,
@@ -86,20 +95,22 @@ def benchmark_checkpoints(options: Options, arguments: Sequence[str], console: C
         output = next_directory("benchmark", read_suite(options["suite"]).name)
         console.note(f"run directory: {output}; networks are trained in {output / MODELS}")
         asked = _asked(options, output)
+    if output is not None:
+        _refuse_in_vain(asked, output)
     command = "" if output is None else resume_command(arguments, output)
-    wanted = list(train_missing(asked.models, console, command))
-    if not wanted:
-        raise UsageError("Every training diverged: there is no model to measure.")
-    todo, subjects = resolve(options, asked.conditions, wanted, asked.baseline, console)
-    images = "clean images" if todo.clean else f"images of {subjects.dataset.name}"
-    refuse_near_chance(
-        todo,
-        subjects,
-        console,
-        force=options["force"],
-        images=images,
-        trained=[each.name for each in asked.models if isinstance(each, Training)],
-    )
+    with _resumable(command):
+        wanted = list(train_missing(asked.models, console, command))
+        if not wanted:
+            raise UsageError("Every training diverged: there is no model to measure.")
+        todo, subjects = resolve(options, asked.conditions, wanted, asked.baseline, console)
+        refuse_near_chance(
+            todo,
+            subjects,
+            console,
+            force=options["force"],
+            images="clean images" if todo.clean else f"images of {subjects.dataset.name}",
+            trained=[each.name for each in asked.models if isinstance(each, Training)],
+        )
     config = run_config(todo, subjects)
     for key in ("baseline", "with_extra"):  # they decide no cell: the record is merged anew
         config.pop(key, None)
@@ -113,7 +124,8 @@ def benchmark_checkpoints(options: Options, arguments: Sequence[str], console: C
         besides=(MODELS,),
     ) as directory:
         run_cells(todo, directory, console, engine=engine)
-        whole = _show(todo, options, subjects, directory, console)
+        with _resumable(directory.command):
+            whole = _show(todo, options, subjects, directory, console)
     return whole and len(wanted) == len(asked.models)
 
 
@@ -136,6 +148,40 @@ def _asked(options: Options, output: Path) -> Asked:
     if twice is not None:
         raise UsageError(f"Two models are called {twice!r}; give one another name in the suite.")
     return Asked(models, conditions, parse_baseline(options["baseline"], models))
+
+
+@contextmanager
+def _resumable(command: str) -> Iterator[None]:
+    """Say how to go on after Ctrl-C, where there is a run directory to go on in."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not command:
+            raise
+        raise Interrupted(
+            f"Interrupted; what is finished is kept. Resume with:\n{command}"
+        ) from None
+
+
+def _refuse_in_vain(asked: Asked, output: Path) -> None:
+    """Refuse another run's directory before networks are trained for it.
+
+    Raises:
+        UsageError: it holds another run, or something that is no run.
+    """
+    found = refuse_in_vain(output, "benchmark", besides=(MODELS,))
+    if found is None or not isinstance(found["config"], Mapping):
+        return
+    there = [each.get("name") for each in found["config"].get("models") or ()]
+    # One that diverged is not in the run's configuration, but it has a folder.
+    here = [
+        each.name
+        for each in asked.models
+        if each.name in there
+        or isinstance(each, Wanted)
+        or not Path(each.request.output or "").exists()
+    ]
+    refuse_other(output, {"models": there}, {"models": here})
 
 
 def _say_plan(asked: Asked, options: Options, console: Console) -> None:
@@ -175,9 +221,9 @@ def _show(
     """Show what the record says; whether every cell was finished."""
     record = read_record(directory.record)
     attacked, worst, corrupted = results(record), worst_case(record), corruption_results(record)
-    trained_on = _trained_on(todo)
+    trained = trained_on(record)
     together = compare(record) if len(record.models) > 1 and attacked else None
-    for part in _tables(record, together, trained_on, console.out.width):
+    for part in _tables(record, together, trained, console.out.width):
         console.show(part)
     notes = []
     if corrupted:
@@ -205,7 +251,7 @@ def _show(
             "results": attacked,
             "worst_case": worst,
             "corruption_results": [
-                {**result, "trained_on_corruptions": list(trained_on[str(result["model"])])}
+                {**result, "trained_on_corruptions": trained[str(result["model"])]}
                 for result in corrupted
             ],
             "probe_results": probe_results(record),
@@ -221,7 +267,7 @@ def _show(
 def _tables(
     record: Record,
     together: Mapping[str, Any] | None,
-    trained_on: Mapping[str, Sequence[str]],
+    trained: Mapping[str, Sequence[str]],
     width: int,
 ) -> Iterator[Table | str]:
     """Models beside each other where they were compared, else one after the other."""
@@ -232,15 +278,5 @@ def _tables(
     yield from result_tables(results(record), width)
     yield from worst_case_lines(worst_case(record))
     if record.corrupted:
-        yield from corruption_tables(corruption_results(record), width, trained_on)
-    yield from probe_tables(probe_results(record), width, trained_on)
-
-
-def _trained_on(todo: Plan) -> dict[str, list[str]]:
-    """For each model the test corruptions that its checkpoint says it was trained on."""
-    found = {}
-    for model in todo.models:
-        training = model.description.get("training")
-        told = training.get("trained_on_corruptions") if isinstance(training, Mapping) else None
-        found[model.name] = list(told or ())
-    return found
+        yield from corruption_tables(corruption_results(record), width, trained)
+    yield from probe_tables(probe_results(record), width, trained)

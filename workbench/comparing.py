@@ -147,6 +147,8 @@ def shown_measures(measures: Sequence[Measure], columns: str | None = None) -> l
     if columns is None:
         return [each for each in measures if each["better"] is not None]
     parts = [part for part in _split(columns) if part]
+    if not parts:
+        raise UsageError("--columns names no measure; leave it out, or write all.")
     found = [each for part in parts for each in find_measures(part, measures, "--columns")]
     return list({each["key"]: each for each in found}.values())
 

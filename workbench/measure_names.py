@@ -59,13 +59,12 @@ def find_measures(text: str, measures: Sequence[Measure], flag: str) -> list[Mea
     found = [
         each
         for each in measures
-        if measure_name(each) in wanted
-        and (not threshold or f"@{threshold}" in str(each["key"]).partition(":")[0])
+        if measure_name(each) in wanted and (not threshold or _is_at(each, threshold))
     ]
     if what:
         fitting = [each for each in found if what in _names(of_what(each))]
         if found and not fitting:
-            known = dict.fromkeys(short_spec(of_what(each)) for each in found)
+            known = dict.fromkeys(short_spec(of_what(each)) for each in found if of_what(each))
             raise unknown(f"attack, family or probe in {flag} {text}:", what, known)
         found = fitting
     if not found:
@@ -92,6 +91,15 @@ def _written(measure: Measure) -> str:
     """A measure as it can be written on the command line."""
     key, _, what = str(measure["key"]).partition(":")
     return key.replace("_", "-") + (f":{short_spec(what)}" if what else "")
+
+
+def _is_at(measure: Measure, threshold: str) -> bool:
+    """Whether a measure is over a threshold: ``0.1`` is ``0.10``, and not ``0.15``."""
+    mine = str(measure["key"]).partition(":")[0].partition("@")[2]
+    try:
+        return bool(mine) and float(mine) == float(threshold)
+    except ValueError:
+        return False
 
 
 def _names(what: str) -> set[str]:

@@ -38,6 +38,6 @@ def descriptions(record: Record) -> dict[str, Mapping[str, object]]:
     found: dict[str, Mapping[str, object]] = {name: {} for name in record.models}
     entries = record.config.get("models")
     for entry in entries if isinstance(entries, list) else ():
-        if entry["name"] in found and isinstance(entry["description"], Mapping):
+        if entry["name"] in found and isinstance(entry.get("description"), Mapping):
             found[entry["name"]] = entry["description"]
     return found

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import UsageError, suggestion, unknown
+from workbench.record_files import trained_on
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -55,7 +56,7 @@ def view_results(
         "view": view,
         "condition": chosen,
         "class": None,
-        "trained_on_corruptions": _trained_on(record),
+        "trained_on_corruptions": trained_on(record),
     }
     if view == "curves":
         return told | _curves(record, chosen, seed)
@@ -182,14 +183,3 @@ def find_condition(record: "Record", text: str) -> str:
     told = ["clean", *shown, *record.probes, *axes.corruptions]
     at = f" (with @{axes.severities[0]} and so on for one severity)" if axes.severities else ""
     raise UsageError(f"The record has no condition '{text}'.{hint}\nIt has {', '.join(told)}{at}.")
-
-
-def _trained_on(record: "Record") -> dict[str, list[str]]:
-    """For each model the test corruptions that its checkpoint says it was trained on."""
-    found: dict[str, list[str]] = {name: [] for name in record.models}
-    models = record.config.get("models")
-    for model in models if isinstance(models, list) else []:
-        training = model.get("description", {}).get("training") or {}
-        if model.get("name") in found:
-            found[model["name"]] = list(training.get("trained_on_corruptions") or ())
-    return found

@@ -93,6 +93,23 @@ def open_run(
         yield RunDirectory(path, resumed, resume_command(arguments, path))
 
 
+def refuse_in_vain(path: Path, verb: str, besides: Sequence[str] = ()) -> dict[str, Any] | None:
+    """What a directory says of the run that it holds, before long work is done for it; or None.
+
+    Raises:
+        UsageError: `open_run` would refuse the directory whatever the configuration.
+    """
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file, not a directory; choose another --output.")
+    if (path / "config.json").exists():
+        found = read_description(path)
+        refuse_other(path, {"verb": found["verb"]}, {"verb": verb})
+        return found
+    if path.exists():
+        _refuse_strangers(path, besides)
+    return None
+
+
 def next_directory(verb: str, name: str, root: Path = ROOT) -> Path:
     """Create and return the first free ``root/<verb>-<name>-<n>``, n from 1; safe against races."""
     root.mkdir(parents=True, exist_ok=True)

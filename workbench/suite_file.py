@@ -87,9 +87,9 @@ def _extended(suite: Suite, name: str) -> Suite:
     base = suite.settings.get("extends")
     if base is None:
         return suite
-    if base not in suites():
+    if str(base) not in suites():
         what = unknown("suite", str(base), suites())
         raise UsageError(f"--suite {name}, extends: {what}")
-    settings = {**read_suite(base).settings, **suite.settings}
+    settings = {**read_suite(str(base)).settings, **suite.settings}
     del settings["extends"]
     return Suite(suite.name, settings, suite.models)

@@ -6,9 +6,11 @@ beside it where they are needed. ``architectures`` × ``defenses`` × ``seeds`` 
 a defense is a spec, a list of specs, or ``none``; ``train`` holds options of `workbench train`.
 """
 
+import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,7 +35,18 @@ UNDEFENDED = ("none", "plain", "")
 MODELS = "models"  # the folder of a run directory that the trainings are in
 OF_CHECKPOINT = ("checkpoint", "name", *MODEL_SETTINGS)
 OF_TRAINING = ("architectures", "defenses", "seeds", "train")
-DECIDED = ("output", "seed", "seeds", "dry-run", "json", "quiet", "debug", "device", "threads")
+DECIDED = (
+    "output",
+    "seed",
+    "seeds",
+    "dry-run",
+    "json",
+    "quiet",
+    "debug",
+    "device",
+    "threads",
+    "help",
+)
 
 
 @dataclass(frozen=True)
@@ -92,7 +105,7 @@ def suite_models(
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise UsageError(f"The suite names two models {twice!r}; give one another name.")
-    return found
+    return _told_apart(found)
 
 
 def train_missing(
@@ -167,6 +180,10 @@ def _trainings(
         raise UsageError(f"{where} has neither a checkpoint nor architectures.")
     architectures = _listed(table["architectures"])
     defenses = [_listed(each) for each in _listed(table.get("defenses", ["none"]))]
+    for key, texts in (("architectures", architectures), ("defenses", chain(*defenses))):
+        other = next((each for each in texts if not isinstance(each, str)), None)
+        if other is not None:
+            raise UsageError(f"{where}: {key} are texts, not {other!r}.")
     seeds = _listed(table.get("seeds", [options["seed"]]))
     settings = table.get("train", {})
     if not isinstance(settings, dict):
@@ -188,6 +205,21 @@ def _trainings(
         request = replace(_request(arguments, where), output=folder / slug(name, limit=100))
         _refuse_misspelt(request)
         yield Training(name, request)
+
+
+def _told_apart(models: Sequence[Wanted | Training]) -> list[Wanted | Training]:
+    """The models, each training in a folder of its own: a long name is cut off before its seed."""
+    count = Counter(each.request.output for each in models if isinstance(each, Training))
+    apart: list[Wanted | Training] = []
+    for each in models:
+        output = each.request.output if isinstance(each, Training) else None
+        if isinstance(each, Training) and output is not None and count[output] > 1:
+            digest = hashlib.sha256(each.name.encode()).hexdigest()[:8]
+            request = replace(each.request, output=output.with_name(f"{output.name}-{digest}"))
+            apart.append(replace(each, request=request))
+        else:
+            apart.append(each)
+    return apart
 
 
 def _request(arguments: Sequence[str], where: str) -> Request:
