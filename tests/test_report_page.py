@@ -16,7 +16,9 @@ from measuring_case import conditions
 from PIL import Image
 from report_case import HOSTILE, broken, entry, measured, reported
 
+from attacks.probes import resolve
 from benchmarks import Condition, Record
+from benchmarks.suite import Probed
 from workbench.report.page import render
 from workbench.report.provenance import provenance
 
@@ -157,6 +159,18 @@ def test_corruptions_alone_without_kept_images(tmp_path: Path) -> None:
     assert not {"attacks", "images", "attack-steps"} & set(page.ids)
     assert not page.all("img")
     assert "attack" not in page.words.partition("Provenance")[0].lower()
+
+
+def test_probes_have_a_figure_and_a_table(tmp_path: Path) -> None:
+    bound = [resolve("gaussian-noise(std=0.25)"), resolve("rotation(angle=180)")]
+    probes = [Probed(each.spec, each.probe) for each in bound]
+    record = measured(tmp_path, attacks=[], corruptions=(), probes=probes)
+    page = page_of(record)
+    assert "probes" in page.ids
+    assert not {"attacks", "corruptions"} & set(page.ids)
+    error = record.aggregates["probe_error"][0, 0]
+    assert f"{100 * error:.1f}\u00a0%" in page.html
+    assert "untouched and under 2 probes" in " ".join(text for _, text in page.texts)
 
 
 def test_corrupted_images_without_clean_ones(tmp_path: Path) -> None:

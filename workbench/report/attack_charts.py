@@ -1,4 +1,4 @@
-"""Figures of attacks: what is left, how far pixels moved, and how many steps it took."""
+"""Figures of attacks and probes: what is left, how far pixels moved, how many steps it took."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -29,15 +29,12 @@ def robust_chart(comparison: Comparison, rows: Sequence[Row]) -> Chart | None:
     panels += [worst] if len(panels) > 1 and worst.bars else []
     if not panels:
         return None
-    longest = max(max(bar.interval or (0, bar.value)) for panel in panels for bar in panel.bars)
-    ceiling = next(end for end in CEILINGS if longest <= end)
-    panels = [replace(panel, ceiling=ceiling) for panel in panels]
     note = (
         "Share of images that are right untouched and still right after the attack. One attack "
         "alone only bounds robustness from above; the worst case is taken image by image, over the "
         "attacks with a budget where some have one."
     )
-    return Chart("robust-accuracy", "Robust accuracy", note, tuple(panels))
+    return Chart("robust-accuracy", "Robust accuracy", note, tuple(_on_one_scale(panels)))
 
 
 def change_chart(comparison: Comparison, rows: Sequence[Row]) -> Chart | None:
@@ -78,6 +75,25 @@ def threshold_chart(comparison: Comparison, rows: Sequence[Row]) -> Chart | None
     if none:
         note += f" No pixel at all changed by more: {'; '.join(panel.title for panel in none)}."
     return Chart("pixels-over-threshold", "Pixels over threshold", note, tuple(panels))
+
+
+def probe_chart(comparison: Comparison, rows: Sequence[Row]) -> Chart | None:
+    """Error under each probe, a panel a probe: one dial turned, without a look at the model."""
+    panels = [
+        bars_of(each["key"], probe, "percent", rows)
+        for each, probe in measures_of(comparison, "probe_error", rows)
+    ]
+    if not panels:
+        return None
+    note = "Share of images that are wrong when one dial is turned on every image."
+    return Chart("probe-error", "Error under probes", note, tuple(_on_one_scale(panels)))
+
+
+def _on_one_scale(panels: Sequence[Bars]) -> list[Bars]:
+    """Percentages on an axis that ends where all of them fit."""
+    longest = max(max(bar.interval or (0, bar.value)) for panel in panels for bar in panel.bars)
+    ceiling = next((end for end in CEILINGS if longest <= end), CEILINGS[-1])
+    return [replace(panel, ceiling=ceiling) for panel in panels]
 
 
 def bars_of(key: str, title: str, form: str, rows: Sequence[Row]) -> Bars:

@@ -12,6 +12,7 @@ from benchmarks import Record
 from workbench.report import summary
 from workbench.report.attack_charts import (
     change_chart,
+    probe_chart,
     robust_chart,
     steps_chart,
     threshold_chart,
@@ -37,6 +38,7 @@ from workbench.report.tables import (
     corruption_table,
     heat_table,
     overview,
+    probe_table,
 )
 from workbench.tables import short_spec
 
@@ -127,6 +129,11 @@ def report_of(record: Record, comparison: Mapping[str, Any]) -> Report:
             ),
         ),
         Part(
+            "probes",
+            "Under probes",
+            _blocks(probe_chart(comparison, rows), _probes(comparison, rows)),
+        ),
+        Part(
             "confidence",
             "Confidence",
             _blocks(
@@ -198,6 +205,11 @@ def render(report: Report, origin: Provenance, title: str, made: datetime | None
     )
 
 
+def _probes(comparison: Mapping[str, Any], rows: Sequence[Row]) -> Block:
+    table = probe_table(comparison, rows)
+    return Block(title="Each probe in numbers", tables=(table,) if table else ())
+
+
 def _blocks(*given: Chart | Block | None) -> tuple[Block, ...]:
     blocks = (Block(each) if isinstance(each, Chart) else each for each in given if each)
     return tuple(block for block in blocks if block.chart or block.tables)
@@ -254,6 +266,8 @@ def _where(entry: Mapping[str, Any]) -> str:
         return f"{entry['model']} under {short_spec(str(entry['attack']))}"
     if entry.get("corruption"):
         return f"{entry['model']} under {entry['corruption']} {entry['severity']}"
+    if entry.get("probe"):
+        return f"{entry['model']} under {entry['probe']}"
     return f"{entry['model']} on clean images"
 
 

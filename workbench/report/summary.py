@@ -39,6 +39,9 @@ def what_was_measured(record: Record, rows: Sequence[Row], data: str | None) -> 
         word = "severities" if len(severities) > 1 else "severity"
         told = f"{number} corruptions" if number > 1 else title_of(record.axes.corruptions[0])
         conditions.append(f"under {told} at {word} {at}")
+    if record.probes:
+        number = len(record.probes)
+        conditions.append(f"under {number} probe{'s' if number > 1 else ''}")
     verb = "were" if count > 1 else "was"
     return f"{models} {verb} measured on {len(record.ids):,} images{where}: {_listed(conditions)}."
 

@@ -22,6 +22,7 @@ WORDS = {
     "median_pixel_change": "change per pixel, median",
     "pixels_over_threshold": "pixels over {}",
     "family_mean_error": "{} family",
+    "probe_error": "{}",
 }
 """Short headings under one that names the attack."""
 
@@ -123,6 +124,13 @@ def corruption_table(comparison: Comparison, rows: Sequence[Row]) -> Table | Non
     """Families and means over corruptions."""
     keys = [str(each["key"]) for each in comparison["measures"] if each["group"] == "corruptions"]
     table = _table("Errors under corruptions", comparison, rows, keys)
+    return table if len(table.headings) > 1 else None
+
+
+def probe_table(comparison: Comparison, rows: Sequence[Row]) -> Table | None:
+    """Errors on probed images."""
+    keys = [str(each["key"]) for each in comparison["measures"] if each["group"] == "probes"]
+    table = _table("Errors under probes", comparison, rows, keys)
     return table if len(table.headings) > 1 else None
 
 
