@@ -233,6 +233,16 @@ def test_a_baseline_of_another_name(path: Path) -> None:
     refused(workbench("compare", path, "--baseline", "alexnet"), "one of its models")
 
 
+def test_mce_is_relative_to_the_model_that_is_asked_for(path: Path) -> None:
+    document = workbench("compare", path, "--baseline", "other", "--json").document
+    numbers = {row["name"]: row["numbers"] for row in document["rows"]}
+    assert numbers["other"]["mce"]["value"] == pytest.approx(1.0)
+    kept = {row["name"]: row["numbers"] for row in compare(read_record(path))["rows"]}
+    errors = {name: each["mean_corruption_error"]["value"] for name, each in numbers.items()}
+    assert errors == {name: each["mean_corruption_error"]["value"] for name, each in kept.items()}
+    assert numbers["worse"]["mce"]["value"] != kept["worse"]["mce"]["value"]
+
+
 def test_records_of_the_same_data_are_compared_together(tmp_path: Path) -> None:
     one = write(tmp_path / "one", record(MODELS, corrupted=False))
     two = write(tmp_path / "two", record({"fourth": 0.3}, corrupted=False))

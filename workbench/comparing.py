@@ -55,7 +55,7 @@ def compare_records(paths: Sequence[Path], asked: Asked, console: Console) -> bo
     """
     _check(asked)
     files = [find_record(path) for path in paths]
-    record = read_together(files)
+    record = read_together(files, asked.baseline)
     if asked.view == TABLE:
         return _compare(files, record, asked, console)
     told = view_results(
@@ -131,15 +131,27 @@ def _compare(files: Sequence[Path], record: Record, asked: Asked, console: Conso
     return not missed
 
 
-def read_together(files: Sequence[Path]) -> Record:
+def read_together(files: Sequence[Path], baseline: str | None = None) -> Record:
     """One record, or several joined into one.
+
+    Args:
+        files: the records.
+        baseline: where it names a model with corrupted images, mCE is relative to it, whatever it
+            was when the record was made.
 
     Raises:
         ValueError: one cannot be read, or they do not belong together.
         OSError: one cannot be opened.
     """
     records = [read_record(file) for file in files]
-    return records[0] if len(records) == 1 else join(records)
+    models = {model for record in records for model in record.models}
+    wanted = baseline if baseline in models else None
+    record = records[0] if len(records) == 1 else join(records, baseline=wanted)
+    own = record.config.get("baseline")
+    known = isinstance(own, dict) and own.get("name") == wanted
+    if wanted is None or not record.corrupted or known:
+        return record
+    return join([record], baseline=wanted)
 
 
 def shown_measures(measures: Sequence[Measure], columns: str | None = None) -> list[Measure]:

@@ -22,8 +22,8 @@ def compare(
         typer.Option(
             "--baseline",
             metavar="MODEL|ROW",
-            help="The row that all others are tested against; else the record's own baseline, "
-            "or the first row.",
+            help="The row that all others are tested against and, where it is a model's name, what "
+            "mCE is relative to; else the record's own baseline, or the first row.",
         ),
     ] = None,
     fold: Annotated[

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import Record, compare
-from benchmarks.joining import join
 from workbench.comparing import read_together
 from workbench.console import Console
 from workbench.errors import UsageError
@@ -54,7 +53,7 @@ def make_report(paths: Sequence[Path], asked: Asked, console: Console) -> None:
     """
     _check(asked)
     files = [find_record(path) for path in paths]
-    record = _relative(read_together(files), asked.baseline)
+    record = read_together(files, asked.baseline)
     comparison = compare(record, baseline=asked.baseline, fold=asked.fold, seed=asked.seed)
     report = report_of(record, comparison)
     origin = provenance(record, files, asked.command)
@@ -95,18 +94,6 @@ def _check(asked: Asked) -> None:
         raise UsageError(f"--output {asked.output} is a directory; name a file in it.")
     if asked.png is not None and asked.png.exists() and not asked.png.is_dir():
         raise UsageError(f"--png {asked.png} is a file; name a directory.")
-
-
-def _relative(record: Record, baseline: str | None) -> Record:
-    """The record with its corruption errors relative to the model that was asked for, if it is one.
-
-    A name of a folded row leaves them as they are.
-    """
-    own = record.config.get("baseline")
-    known = isinstance(own, dict) and own.get("name") == baseline
-    if baseline in record.models and record.corrupted and not known:
-        return join([record], baseline=baseline)
-    return record
 
 
 def _title(record: Record, data: str | None) -> str:
