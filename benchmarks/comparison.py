@@ -12,7 +12,9 @@ from benchmarks.comparison_measures import Measure, measures
 from benchmarks.corruption_aggregates import Verdicts, baseline_errors
 from benchmarks.corruption_differences import Resampling, corruption_differences
 from benchmarks.intervals import resampled_medians, resampled_statistics, student_mean
-from benchmarks.paired_tests import (
+from benchmarks.reading import Record
+from benchmarks.replicates import Row, rows
+from benchmarks.significance import (
     LEVEL,
     Difference,
     bootstrap_p,
@@ -21,8 +23,6 @@ from benchmarks.paired_tests import (
     percentile_p,
     welch,
 )
-from benchmarks.reading import Record
-from benchmarks.replicates import Row, rows
 
 JSON = dict[str, object]
 

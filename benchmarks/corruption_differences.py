@@ -10,7 +10,7 @@ from benchmarks.baselines import Baseline
 from benchmarks.corruption_aggregates import CorruptionStatistics, Verdicts, errors_by_image
 from benchmarks.corruption_axes import CorruptionAxes
 from benchmarks.intervals import resampled_statistics
-from benchmarks.paired_tests import Difference, bootstrap_p
+from benchmarks.significance import Difference, bootstrap_p
 
 _TIE = 1e-9  # of means over models of whole numbers
 

@@ -15,7 +15,7 @@ from benchmarks.comparison_measures import median_interval
 from benchmarks.corruption_aggregates import Verdicts, corruption_aggregates
 from benchmarks.corruption_differences import Resampling, corruption_differences
 from benchmarks.intervals import student_mean
-from benchmarks.paired_tests import holm, mcnemar
+from benchmarks.significance import holm, mcnemar
 
 FGSM, ASCENT = "fgsm(eps=0.1)", "sign-ascent(confidence=0.9, eps=None)"
 

@@ -12,7 +12,7 @@ from benchmarks.intervals import (
     resampled_medians,
     resampled_statistics,
 )
-from benchmarks.paired_tests import (
+from benchmarks.significance import (
     bootstrap_p,
     holm,
     mcnemar,
