@@ -222,5 +222,7 @@ def joint_baseline(
             found.append(described)
     if len(found) > 1:
         names = " and ".join(str(each["name"]) for each in found)
-        raise ValueError(f"The records divide by different baselines, {names}: choose one of them")
+        raise ValueError(
+            f"The records divide by different baselines, {names}: name a model as the --baseline"
+        )
     return found[0] if found else None

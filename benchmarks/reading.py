@@ -117,6 +117,8 @@ def read_record(path: Path) -> Record:
     path = Path(path)
     with open(path, "rb"):  # "no such file" and "permission denied" stay what they are
         pass
+    if path.is_file() and path.stat().st_size and not h5py.is_hdf5(path):
+        raise ValueError(f"{path} is not a whole record: it is no HDF5 file")
     expected = durable.stored_checksum(path)
     if expected is not None and durable.sha256_file(path) != expected:
         raise ValueError(

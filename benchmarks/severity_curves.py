@@ -32,8 +32,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from benchmarks.corruption_axes import family
-from benchmarks.intervals import RESAMPLES, bootstrap_means, resampled, wilson
+from benchmarks.intervals import RESAMPLES, resampled, wilson
 from benchmarks.reading import Record
+from benchmarks.significance import newcombe
 
 JSON = dict[str, object]
 Floats = NDArray[np.float64]
@@ -77,7 +78,8 @@ def severity_curves(record: Record, *, seed: int = 0) -> list[JSON]:
 
     Args:
         record: one without corruptions gives an empty list.
-        seed: of the bootstrap over images, 1000 resamples; intervals of drops are BCa.
+        seed: of the bootstrap over images, 1000 resamples. Intervals of drops are Newcombe's, of
+            paired proportions.
     """
     models = range(len(record.models)) if record.corrupted else ()
     return [
@@ -174,7 +176,9 @@ def _curve(record: Record, m: int, k: int, seed: int) -> JSON:
     if not count:
         return curve | _NOTHING | {"shape": UNCLEAR}
     errors = wrong.mean(axis=0)
-    drop = bootstrap_means((wrong[:, -1:].astype(np.float64) - wrong[:, :1]), seed)[0]
+    clean, end = wrong[:, 0], wrong[:, -1]
+    pairs = [(end & clean).sum(), (end & ~clean).sum(), (~end & clean).sum(), (~end & ~clean).sum()]
+    drop = np.array(newcombe(*map(int, pairs)))  # a bootstrap has no width where few images moved
     intervals = wilson(wrong.sum(axis=0), count)
     curve |= {
         "errors": [float(error) for error in errors],

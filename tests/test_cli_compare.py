@@ -155,6 +155,13 @@ def test_a_limit_that_equals_the_number_is_kept(path: Path) -> None:
     assert workbench("compare", path, "--fail-under", f"robust-accuracy={value!r}").code == 0
 
 
+def test_the_model_that_mce_is_relative_to_keeps_any_limit_on_it(path: Path) -> None:
+    result = workbench("compare", path, "--fail-under", "mce=1%", "--json")
+    assert result.code == 1
+    passed = {gate["row"]: gate["passed"] for gate in result.document["gates"]}
+    assert passed == {"plain": True, "other": False, "worse": False}
+
+
 def test_what_was_not_measured_keeps_no_limit(tmp_path: Path) -> None:
     mine = record({"a": 0.1, "b": 0.1})
     for name in ("attacked", "success", "misclassified"):

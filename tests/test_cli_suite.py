@@ -185,7 +185,7 @@ def test_a_suite_that_is_wrong_is_refused_before_anything_is_trained(
         (
             "config.json",
             '{"verb": "benchmark", "config": {"models": [{"name": "mlp(width=8), plain"}]}}',
-            "another configuration: models",
+            "mlp(width=8), plain, seed 1; mlp(width=8), noisy, seed 0",
         ),
     ],
 )
@@ -255,3 +255,27 @@ def test_built_in_suites_name_what_there_is(name: str) -> None:
 
 def test_the_learnt_network_fits() -> None:
     assert learnt(8)(torch.zeros(1, 1, SIDE, SIDE)).shape == (1, CLASSES)
+
+
+def test_a_dry_run_refuses_what_the_run_would() -> None:
+    write_network(Path("net.safetensors"))
+    text = SUITE[: SUITE.index("[[models]]")]
+    assert suite("net.safetensors", "--output", "out", text=text).code == 0
+    left = suite("net.safetensors", "--output", "out", "--dry-run", "--json", text=text).document
+    assert (left["finished"], left["estimate"]["forwards"]) == (left["cells"], 0)
+    for arguments in (("--seed", 1), ("--eps", "4/255")):
+        for more in ((), ("--dry-run",)):
+            result = suite("net.safetensors", "--output", "out", *arguments, *more, text=text)
+            refused(result, "another configuration")
+    write_network(Path("other.safetensors"), width=4)
+    both = ("net.safetensors", "other.safetensors", "--output", "out")
+    refused(suite(*both, text=text), "other models (new: other)", "workbench merge")
+    refused(suite(*both, "--dry-run", text=text), "other models (new: other)")
+
+
+def test_a_network_that_was_trained_otherwise_is_refused_at_once() -> None:
+    text = changed('["none", "noisy"]', '["none"]').replace("seeds = [0, 1]", "seeds = [0]")
+    assert suite("--output", "out", text=text).code == 0
+    longer = text.replace("epochs = 2", "epochs = 3")
+    for more in ((), ("--dry-run",)):
+        refused(suite("--output", "out", *more, text=longer), "epochs: 2 there, 3 here")

@@ -198,7 +198,10 @@ def test_shares_of_a_drop_that_is_none_are_not_told() -> None:
     assert (curve["shape"], curve["shape_share"]) == ("flat", 1.0)
     assert curve["steepest"] is curve["first_share"] is curve["last_share"] is None
     assert curve["line"] == {"per_severity": 0.0, "r2": None}
-    assert curve["drop_interval"] == [0.0, 0.0]
+    # No image of 200 moved: Newcombe's interval still has the width that 200 pairs allow.
+    low, high = curve["drop_interval"]
+    assert low == pytest.approx(-high)
+    assert 0.0 < high < 0.06
 
 
 def test_a_record_without_corruptions_has_no_curves() -> None:

@@ -39,6 +39,7 @@ from workbench.run_directory import (
     RunDirectory,
     next_directory,
     open_run,
+    read_description,
     refuse_in_vain,
     refuse_other,
     resume_command,
@@ -50,10 +51,18 @@ from workbench.running import (
     run_name,
     say_plan,
     say_troubles,
+    unfinished,
 )
 from workbench.subjects import Options, Subjects, Wanted, wanted_models
 from workbench.suite_file import read_suite
-from workbench.suite_models import MODELS, Training, suite_models, train_missing, untrained
+from workbench.suite_models import (
+    MODELS,
+    Training,
+    refuse_other_training,
+    suite_models,
+    train_missing,
+    untrained,
+)
 from workbench.tables import result_tables, short_spec, worst_case_lines
 
 
@@ -111,15 +120,12 @@ def benchmark_checkpoints(options: Options, arguments: Sequence[str], console: C
             images="clean images" if todo.clean else f"images of {subjects.dataset.name}",
             trained=[each.name for each in asked.models if isinstance(each, Training)],
         )
-    config = run_config(todo, subjects)
-    for key in ("baseline", "with_extra"):  # they decide no cell: the record is merged anew
-        config.pop(key, None)
     name = options["suite"] and read_suite(options["suite"]).name
     with open_run(
         output,
         verb="benchmark",
         name=name or run_name(todo),
-        config=config,
+        config=_config(todo, subjects),
         arguments=arguments,
         besides=(MODELS,),
     ) as directory:
@@ -127,6 +133,14 @@ def benchmark_checkpoints(options: Options, arguments: Sequence[str], console: C
         with _resumable(directory.command):
             whole = _show(todo, options, subjects, directory, console)
     return whole and len(wanted) == len(asked.models)
+
+
+def _config(todo: Plan, subjects: Subjects) -> dict[str, Any]:
+    """What must be the same for a run to be resumed."""
+    config = run_config(todo, subjects)
+    for key in ("baseline", "with_extra"):  # they decide no cell: the record is merged anew
+        config.pop(key, None)
+    return config
 
 
 def _asked(options: Options, output: Path) -> Asked:
@@ -164,24 +178,33 @@ def _resumable(command: str) -> Iterator[None]:
 
 
 def _refuse_in_vain(asked: Asked, output: Path) -> None:
-    """Refuse another run's directory before networks are trained for it.
+    """Refuse another run's directory, or another's networks in it, before any is trained for it.
 
     Raises:
         UsageError: it holds another run, or something that is no run.
     """
     found = refuse_in_vain(output, "benchmark", besides=(MODELS,))
+    for each in asked.models:
+        if isinstance(each, Training):
+            refuse_other_training(each)
     if found is None or not isinstance(found["config"], Mapping):
         return
-    there = [each.get("name") for each in found["config"].get("models") or ()]
+    there = [str(each.get("name")) for each in found["config"].get("models") or ()]
     # One that diverged is not in the run's configuration, but it has a folder.
-    here = [
+    new = [
         each.name
         for each in asked.models
-        if each.name in there
-        or isinstance(each, Wanted)
-        or not Path(each.request.output or "").exists()
+        if each.name not in there
+        and (isinstance(each, Wanted) or not Path(each.request.output or "").exists())
     ]
-    refuse_other(output, {"models": there}, {"models": here})
+    gone = sorted(set(there) - {each.name for each in asked.models})
+    if new or gone:
+        changed = (("new", new), ("gone", gone))
+        told = ", ".join(f"{word}: {'; '.join(names)}" for word, names in changed if names)
+        raise UsageError(
+            f"{output} holds a run with other models ({told}).\n"
+            "Measure what is new with another --output, and join the records with workbench merge."
+        )
 
 
 def _say_plan(asked: Asked, options: Options, console: Console) -> None:
@@ -195,7 +218,12 @@ def _say_plan(asked: Asked, options: Options, console: Console) -> None:
         else each.wanted
         for each in asked.models
     ]
-    todo, _ = resolve(options, asked.conditions, wanted, asked.baseline, console)
+    output = options["output"]
+    if output is not None:
+        _refuse_in_vain(asked, output)
+    todo, subjects = resolve(options, asked.conditions, wanted, asked.baseline, console)
+    if output is not None and (output / "config.json").exists() and not missing:
+        refuse_other(output, read_description(output)["config"], _config(todo, subjects))
     lines = [f"attacks: {', '.join(map(short_spec, todo.condition_names)) or 'none'}"]
     corruptions = dict.fromkeys(each.corruption for each in todo.corruptions)
     if corruptions:
@@ -205,10 +233,9 @@ def _say_plan(asked: Asked, options: Options, console: Console) -> None:
         lines.append(f"probes: {', '.join(each.spec for each in todo.probes)}")
     if missing:
         lines.append(f"to be trained: {'; '.join(each.name for each in missing)}")
-    found = estimate(todo)
+    found = estimate(todo, unfinished(todo, output))
     lines += found.lines()
-    each = "model and condition"
-    say_plan(todo, lines, each, options["output"], console, estimate=found.document())
+    say_plan(todo, lines, "model and condition", output, console, estimate=found.document())
 
 
 def _show(

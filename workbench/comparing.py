@@ -93,7 +93,9 @@ def _compare(files: Sequence[Path], record: Record, asked: Asked, console: Conso
     """Show the comparison, and check the limits."""
     comparison = compare(record, baseline=asked.baseline, fold=asked.fold, seed=asked.seed)
     measures: list[Measure] = list(comparison["measures"])  # type: ignore[call-overload]
-    gates = [parse_gate(text, measures) for text in asked.fail_under]
+    described = record.config.get("baseline")
+    relative = described.get("name") if isinstance(described, dict) else None
+    gates = [parse_gate(text, measures, relative) for text in asked.fail_under]
     shown = shown_measures(measures, asked.columns)
     if asked.sort is not None:
         rows = _sorted(comparison["rows"], find_measure(asked.sort, measures, "--sort"))

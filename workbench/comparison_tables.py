@@ -91,6 +91,7 @@ def legend(comparison: Comparison) -> list[str]:
             "two seeds show little between trainings; --no-fold compares the models themselves, "
             "on the images"
         )
+    lines += _gaps(comparison)
     relative = next((m for m in comparison["measures"] if m["key"] == "mce"), None)
     if relative is not None:
         lines.append(f"mCE: over {relative['denominator']}")
@@ -99,6 +100,22 @@ def legend(comparison: Comparison) -> list[str]:
         for row in rows
         if row["trained_on_corruptions"]
     ]
+
+
+def _gaps(comparison: Comparison) -> Iterator[str]:
+    """What some rows have no number of, while others have."""
+    rows = comparison["rows"]
+    for row in rows:
+        lacking = [
+            _heading(measure)
+            for measure in comparison["measures"]
+            if measure["better"] is not None
+            and row["numbers"][measure["key"]]["count"] == 0
+            and any(other["numbers"][measure["key"]]["count"] for other in rows)
+        ]
+        if lacking:
+            more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
+            yield f"-: {row['name']} was not measured on all of: {'; '.join(lacking[:3])}{more}"
 
 
 def _facts(rows: Sequence[Row]) -> Table:

@@ -5,7 +5,7 @@ the steps it may: the counts are bounds. Times are those of a few images, measur
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from attacks.attacked import Attack
 from attacks.execution import engine
-from benchmarks import Plan, columns
+from benchmarks import Cell, Plan, columns
 from benchmarks.evaluation import float32_logits
 from benchmarks.suite import Made, Shard
 from workbench.console import duration
@@ -59,27 +59,49 @@ class Estimate:
         return asdict(self)
 
 
-def estimate(todo: Plan) -> Estimate:
-    """See what a plan would cost, if nothing of it were finished."""
-    images = len(todo.ids)
+def estimate(todo: Plan, left: Sequence[Cell] | None = None) -> Estimate:
+    """See what a plan would cost.
+
+    Args:
+        todo: the plan.
+        left: its cells that are not finished; None for all of them.
+    """
+    left = todo.cells if left is None else left
     start, stop = todo.shards[0]
     shard = todo.examples.shard(start, min(stop, start + TIMED))
     shown = shard.images.to(todo.device)
     shard = Shard(shard.ids, shown, shard.labels)
+    makers: list[Made] = [*todo.corruptions, *todo.probes]
+    making = [_making(each, shard) for each in makers]
     passes = [_passes(condition.attack, shown[:TRIED], todo) for condition in todo.conditions]
-    made: list[Made] = [*todo.corruptions, *todo.probes]
-    evaluated = todo.clean + EVALUATIONS * len(passes) + len(made)
-    forwards = images * (evaluated + sum(forward for forward, _ in passes))
-    backwards = images * sum(backward for _, backward in passes)
-    seconds = images * sum(_making(each, shard) for each in made)
+    forwards, backwards = [0] * len(todo.models), [0] * len(todo.models)
+    made: dict[tuple[int, int], int] = {}  # images made, once for all models
+    for cell in left:
+        images = cell.stop - cell.start
+        forward, backward = (1, 0) if cell.condition is None else passes[cell.condition]
+        forwards[cell.model] += images * (forward + (cell.condition is not None) * EVALUATIONS)
+        backwards[cell.model] += images * backward
+        number = _made(todo, cell)
+        if number is not None:
+            made[number, cell.start] = images
+    seconds = sum(making[number] * images for (number, _), images in made.items())
     training = 0.0
-    for entry in todo.models:
-        forward = _timed(_forward(entry.get(), shown, todo.batch_size)) / len(shown)
-        seconds += forward * (forwards + BACKWARD * backwards)
+    for entry, ahead, back in zip(todo.models, forwards, backwards, strict=True):
         learned = entry.description.get(TO_TRAIN, 0)
-        training += forward * (1 + BACKWARD) * learned if isinstance(learned, int) else 0
-    count = len(todo.models)
-    return Estimate(count * forwards, count * backwards, seconds, training, _bytes(todo, shown))
+        if not ahead and not learned:
+            continue
+        forward_seconds = _timed(_forward(entry.get(), shown, todo.batch_size)) / len(shown)
+        seconds += forward_seconds * (ahead + BACKWARD * back)
+        if isinstance(learned, int):
+            training += forward_seconds * (1 + BACKWARD) * learned
+    return Estimate(sum(forwards), sum(backwards), seconds, training, _bytes(todo, left, shown))
+
+
+def _made(todo: Plan, cell: Cell) -> int | None:
+    """Which of the corruptions and probes a cell's images are made by, if any."""
+    if cell.corruption is not None:
+        return cell.corruption
+    return None if cell.probe is None else len(todo.corruptions) + cell.probe
 
 
 class _Stubborn(nn.Module):
@@ -128,15 +150,15 @@ def _timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def _bytes(todo: Plan, images: Tensor) -> int:
+def _bytes(todo: Plan, left: Sequence[Cell], images: Tensor) -> int:
     rows = {
         "clean": columns.empty_rows(columns.CLEAN, 0),
         "attack": columns.empty_rows(columns.ATTACK, 0, len(todo.thresholds)),
         "corruption": columns.empty_rows(columns.CORRUPTED, 0),
         "probe": columns.empty_rows(columns.CORRUPTED, 0),
     }
-    size = 2 * sum(rows[cell.kind].itemsize * (cell.stop - cell.start) for cell in todo.cells)
-    attacked = [cell for cell in todo.cells if cell.kind == "attack"]
+    size = 2 * sum(rows[cell.kind].itemsize * (cell.stop - cell.start) for cell in left)
+    attacked = [cell for cell in left if cell.kind == "attack"]
     kept = sum(min(todo.kept_per_shard, cell.stop - cell.start) for cell in attacked)
     # An original and a result, in the cell and in the record.
     return size + 4 * kept * images[0].numel() * images.element_size()

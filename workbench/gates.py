@@ -10,6 +10,7 @@ from workbench.measure_names import Measure, find_measure, short_title
 
 FLAG = "--fail-under"
 ACCURACIES = {"clean_accuracy": "clean_error", "clean_top5_accuracy": "clean_top5_error"}
+RELATIVE = ("mce", "relative_mce")
 WORST = "worst_case_robust_accuracy"
 
 
@@ -25,6 +26,7 @@ class Gate:
         higher: whether higher values are better.
         percent: whether it is shown in percent.
         complement: whether 1 - the measure is what is limited: an accuracy of a stored error.
+        relative_to: the model that the measure is relative to, which passes.
     """
 
     asked: str
@@ -34,10 +36,21 @@ class Gate:
     higher: bool
     percent: bool
     complement: bool = False
+    relative_to: str | None = None
 
     def check(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Whether a row of a comparison keeps it, as JSON values with the reason in words."""
         value = row["numbers"][self.key]["value"]
+        if self.relative_to is not None and row["models"] == [self.relative_to]:
+            # By definition its mCE is 100 %: it would decide the gate, and tell nothing.
+            return {
+                "gate": self.asked,
+                "row": row["name"],
+                "value": value,
+                "limit": self.limit,
+                "passed": True,
+                "message": f"{row['name']}: {self.title} is relative to it",
+            }
         if value is not None and self.complement:
             value = 1 - value
         passed = value is not None and (value >= self.limit if self.higher else value <= self.limit)
@@ -66,7 +79,7 @@ class Gate:
         return f"{100 * value:.2f} %" if self.percent else f"{value:.4g}"
 
 
-def parse_gate(text: str, measures: Sequence[Measure]) -> Gate:
+def parse_gate(text: str, measures: Sequence[Measure], baseline: str | None = None) -> Gate:
     """A limit such as ``worst-case-robust-accuracy=0.3`` or ``mce=90%``.
 
     ``robust-accuracy`` alone is the worst case over all attacks; ``clean-accuracy`` is 1 - the
@@ -75,6 +88,7 @@ def parse_gate(text: str, measures: Sequence[Measure]) -> Gate:
     Args:
         text: METRIC=VALUE.
         measures: those of the comparison.
+        baseline: the model that mCE is relative to.
 
     Raises:
         UsageError: there is no such measure, it has no better direction, or VALUE is no number
@@ -106,6 +120,7 @@ def parse_gate(text: str, measures: Sequence[Measure]) -> Gate:
         higher=complement or measure["better"] == "higher",
         percent=measure["form"] == "percent",
         complement=complement,
+        relative_to=baseline if str(measure["key"]) in RELATIVE else None,
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from benchmarks import Record
 from workbench.errors import UsageError
+from workbench.run_directory import read_description
 
 
 def find_record(path: Path) -> Path:
@@ -15,12 +16,22 @@ def find_record(path: Path) -> Path:
     """
     record = path / "record.h5" if path.is_dir() else path
     if path.is_dir() and not record.is_file():
-        unfinished = (path / "config.json").is_file()
-        raise UsageError(
-            f"{path} holds no record.h5"
-            + (": the run is not finished; run its command again." if unfinished else ".")
-        )
+        raise UsageError(f"{path} holds no record.h5{_why(path)}")
     return record
+
+
+def _why(folder: Path) -> str:
+    """Why a directory holds no record, as far as it tells."""
+    if (folder / "config.json").is_file():
+        try:
+            verb = str(read_description(folder)["verb"])
+        except UsageError:
+            verb = "attack"
+        if verb not in ("attack", "benchmark"):
+            return f": it is a run of `workbench {verb}`, which measures nothing."
+        return ": the run is not finished; run its command again."
+    below = sorted(each.parent.name for each in folder.glob("*/record.h5"))
+    return f", but {', '.join(below[:3])} in it does." if below else "."
 
 
 def trained_on(record: Record) -> dict[str, list[str]]:

@@ -131,6 +131,19 @@ def run_cells(
         ) from error
 
 
+def unfinished(todo: Plan, output: Path | None) -> list[Cell]:
+    """The cells of a plan that are not finished in a run directory."""
+    if output is None:
+        return list(todo.cells)
+    store = CellStore(output / "cells")
+    there = [store.read(cell) for cell in todo.cells]
+    return [
+        cell
+        for cell, result in zip(todo.cells, there, strict=True)
+        if result is None or result.failure is not None
+    ]
+
+
 def say_plan(
     todo: Plan,
     lines: Sequence[str],
@@ -149,9 +162,7 @@ def say_plan(
         console: where output goes.
         facts: what else the JSON document says.
     """
-    store = CellStore(output / "cells") if output else None
-    there = [store.read(cell) for cell in todo.cells] if store else []
-    finished = sum(result is not None and result.failure is None for result in there)
+    finished = len(todo.cells) - len(unfinished(todo, output))
     models = [model.name for model in todo.models]
     shards = "1 cell" if len(todo.shards) == 1 else f"{len(todo.shards)} cells"
     for line in (

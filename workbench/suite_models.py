@@ -24,7 +24,7 @@ from workbench.materials import check
 from workbench.models import LoadedModel, ModelOptions
 from workbench.models.architectures import read_arch
 from workbench.models.factories import is_factory
-from workbench.run_directory import slug
+from workbench.run_directory import read_description, refuse_other, slug
 from workbench.subjects import MODEL_SETTINGS, Options, Wanted, model_options
 from workbench.tables import short_spec
 from workbench.training import RESULTS, Diverged, prepared, train_one
@@ -35,6 +35,11 @@ UNDEFENDED = ("none", "plain", "")
 MODELS = "models"  # the folder of a run directory that the trainings are in
 OF_CHECKPOINT = ("checkpoint", "name", *MODEL_SETTINGS)
 OF_TRAINING = ("architectures", "defenses", "seeds", "train")
+TOLD = (
+    *("arch", "data", "seed", "limit", "classes", "epochs", "batch_size", "momentum"),
+    *("weight_decay", "optimizer", "schedule", "hold_out"),
+)
+"""Settings of a training that its run directory tells, and that need no data to be known."""
 DECIDED = (
     "output",
     "seed",
@@ -142,6 +147,20 @@ def train_missing(
             console.error(f"{each.name} is left out: {' '.join(str(error).split())}")
             continue
         yield each.wanted
+
+
+def refuse_other_training(training: Training) -> None:
+    """Refuse a folder in which the network was trained with other settings, before long work.
+
+    Raises:
+        UsageError: some of the settings that are known without the data differ.
+    """
+    folder, request = Path(training.request.output or ""), training.request
+    if not (folder / "config.json").exists():
+        return
+    there = read_description(folder)["config"]
+    here = {name: getattr(request, name) for name in TOLD} | {"lr": request.rate}
+    refuse_other(folder, {name: there.get(name) for name in here}, here)
 
 
 def untrained(training: Training, console: Console) -> Wanted:

@@ -1,6 +1,6 @@
 """The summary of a report in plain words, by rules from the numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from workbench.tables import short_spec
 FEW_IMAGES = 500  # a rate of 50 % of so many has an interval of ±4.4 points
 FEW_SEEDS = 5
 SHOWN = ("better", "worse")
+MOST_NAMED = 2  # of further measures, in a sentence
 
 Comparison = Mapping[str, Any]
 
@@ -35,7 +36,9 @@ def what_was_measured(record: Record, rows: Sequence[Row], data: str | None) -> 
         conditions.append(f"under {told} ({attacks})" if attacks else f"under {told}")
     if record.corrupted:
         number, severities = len(record.axes.corruptions), record.axes.severities
-        at = f"{severities[0]} to {severities[-1]}" if len(severities) > 1 else f"{severities[0]}"
+        whole = severities == tuple(range(severities[0], severities[-1] + 1))
+        at = f"{severities[0]} to {severities[-1]}" if whole and len(severities) > 2 else ""
+        at = at or _listed([str(severity) for severity in severities])
         word = "severities" if len(severities) > 1 else "severity"
         told = f"{number} corruptions" if number > 1 else title_of(record.axes.corruptions[0])
         conditions.append(f"under {told} at {word} {at}")
@@ -48,7 +51,9 @@ def what_was_measured(record: Record, rows: Sequence[Row], data: str | None) -> 
 
 def findings(record: Record, comparison: Comparison, rows: Sequence[Row]) -> list[str]:
     """The main numbers: best and worst, and whether their difference is shown."""
-    told = [_extremes(measure, comparison, rows) for measure in _headlines(comparison, rows)]
+    headlines = _headlines(comparison, rows)
+    told = [_extremes(measure, comparison, rows) for measure in headlines]
+    told += _beyond(comparison, rows, {str(measure["key"]) for measure in headlines})
     return [*told, *_hardest(record, rows), *_easiest_attack(comparison, rows)]
 
 
@@ -216,6 +221,25 @@ def _easiest_attack(comparison: Comparison, rows: Sequence[Row]) -> list[str]:
         f"The strongest single attack is {short_spec(strongest)}: it leaves "
         f"{number_text(left[strongest], 'percent')} robust accuracy{over}."
     ]
+
+
+def _beyond(comparison: Comparison, rows: Sequence[Row], told: set[str]) -> Iterator[str]:
+    """In what else a row is shown to differ from the baseline."""
+    others = [each for each in comparison["measures"] if str(each["key"]) not in told]
+    for row in rows:
+        parts = []
+        for verdict in SHOWN:
+            titles = [
+                _sentence_title(each)
+                for each in others
+                if (row.number(str(each["key"])).get("versus") or {}).get("verdict") == verdict
+            ]
+            if titles:
+                more = [f"{len(titles) - MOST_NAMED} more"] if len(titles) > MOST_NAMED else []
+                names = [f"{title[:1].lower()}{title[1:]}" for title in titles[:MOST_NAMED]]
+                parts.append(f"{verdict} in {_listed([*names, *more])}")
+        if parts:
+            yield f"Beyond that, {_named(row)} is {'; '.join(parts)}."
 
 
 def _sentence_title(measure: Mapping[str, Any]) -> str:

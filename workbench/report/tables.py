@@ -11,9 +11,14 @@ from workbench.report.panels import heat_strength
 from workbench.report.rows import Row, finite, measures_of, robust_measures
 from workbench.tables import short_defense, short_spec
 
-OVERVIEW = ("clean_error", "clean_top5_error", "worst_case_robust_accuracy", "mce", "relative_mce")
+OVERVIEW = (
+    "clean_error",
+    "clean_top5_error",
+    "worst_case_robust_accuracy",
+    "mean_corruption_error",
+    "mce",
+)
 FEW_ATTACKS = 2  # that the first table has room for
-UNNORMALISED = "mean_corruption_error"
 SYMBOLS = {"better": "▲", "worse": "▼", "no difference": "≈"}
 WORDS = {
     "success_rate": "reached the goal",
@@ -88,7 +93,6 @@ def overview(comparison: Comparison, rows: Sequence[Row]) -> Table:
     bounds it: the others have tables of their own.
     """
     keys = [str(each["key"]) for each in comparison["measures"]]
-    normalised = any(row.value("mce") is not None for row in rows)
     robust = [str(each["key"]) for each, _ in robust_measures(comparison, rows)]
     moved = [
         str(each["key"])
@@ -97,7 +101,6 @@ def overview(comparison: Comparison, rows: Sequence[Row]) -> Table:
     ]
     shown = moved + (robust if len(robust) <= FEW_ATTACKS else [])
     chosen = [key for key in keys if key in OVERVIEW or key in shown]
-    chosen += [] if normalised or UNNORMALISED not in keys else [UNNORMALISED]
     notes = [] if len(rows) < 2 else [_verdict_note(comparison)]
     if any(len(row.models) > 1 for row in rows):
         notes.append(
