@@ -13,14 +13,8 @@ import workbench.options
 import workbench.run_directory
 from workbench import running, subjects, tables
 from workbench.errors import UNEXPECTED, UsageError, explain, unknown
-from workbench.options import (
-    Config,
-    Quiet,
-    parse_eps,
-    parse_numbers,
-    parse_thresholds,
-    refuse_large,
-)
+from workbench.option_texts import parse_eps, parse_numbers, parse_thresholds, refuse_large
+from workbench.options import Config, Quiet
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from workbench.conditions import make_conditions, parse_target
 from workbench.console import Console
 from workbench.devices import resolve_device
 from workbench.models import require_gradient
-from workbench.options import parse_eps, parse_thresholds
+from workbench.option_texts import parse_eps, parse_thresholds
 from workbench.pictures import draw_pictures
 from workbench.plugins import add_plugins
 from workbench.run_directory import RunDirectory, open_run

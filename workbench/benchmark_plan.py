@@ -23,7 +23,7 @@ from workbench.datasets.corrupted import find_set
 from workbench.devices import resolve_device
 from workbench.errors import UsageError, suggestion
 from workbench.models import require_gradient
-from workbench.options import parse_eps, parse_thresholds
+from workbench.option_texts import parse_eps, parse_thresholds
 from workbench.running import cell_size
 from workbench.stored_corruptions import stored_corruptions
 from workbench.subjects import Options, Subjects, Wanted, load_subjects, model_entries

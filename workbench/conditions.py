@@ -10,7 +10,7 @@ from attacks.spec import Bound, Spec, parse, resolve
 from benchmarks.budgets import BUDGETS
 from benchmarks.suite import TARGET_RULES, Condition, Probed
 from workbench.errors import UsageError, suggestion
-from workbench.options import refuse_large
+from workbench.option_texts import refuse_large
 
 OTHER_NORMS = ("l0", "l1", "l2", "ead", "brendelbethge")  # where a budget above 1 is sound
 

@@ -18,7 +18,7 @@ from workbench.datasets.classes import parse_classes
 from workbench.errors import UsageError
 from workbench.models import LoadedModel, ModelOptions, load_model, select_columns
 from workbench.models.factories import factory_in, is_factory
-from workbench.options import parse_numbers
+from workbench.option_texts import parse_numbers
 
 Options = Mapping[str, Any]
 """The parsed command line: every option by its parameter's name (`typer.Context.params`)."""

@@ -1,6 +1,5 @@
 """`workbench compare`: which model is better, and how sure is that?"""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,13 +9,7 @@ from workbench.console import make_console
 
 
 def compare(
-    records: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="RECORD...",
-            help="Records, or the run directories that they are in; several are of the same data.",
-        ),
-    ],
+    records: o.Records,
     baseline: Annotated[
         str | None,
         typer.Option(

@@ -10,13 +10,7 @@ from workbench.console import make_console
 
 
 def merge(
-    records: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="RECORD...",
-            help="Two or more, as files or run directories.",
-        ),
-    ],
+    records: o.Records,
     output: Annotated[
         Path,
         typer.Option("--output", "-o", metavar="FILE", help="The record to write."),

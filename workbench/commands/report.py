@@ -11,13 +11,7 @@ from workbench.console import make_console
 
 def report(
     ctx: typer.Context,
-    records: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="RECORD...",
-            help="Records, or the run directories that they are in; several are of the same data.",
-        ),
-    ],
+    records: o.Records,
     output: Annotated[
         Path,
         typer.Option("--output", "-o", metavar="FILE.html", help="The page; it is replaced."),

@@ -7,6 +7,7 @@ import typer
 
 from workbench import options as o
 from workbench.console import make_console
+from workbench.option_texts import parse_numbers
 
 TRAINING = "Training"
 
@@ -124,8 +125,8 @@ def stylizer(
         decoder=decoder,
         depth=depth.value,
         arch=arch,
-        mean=o.parse_numbers(mean, "--mean"),
-        std=o.parse_numbers(std, "--std"),
+        mean=parse_numbers(mean, "--mean"),
+        std=parse_numbers(std, "--std"),
         steps=steps,
         batch_size=batch_size,
         lr=lr,

@@ -8,6 +8,7 @@ import typer
 
 from workbench import options as o
 from workbench.console import make_console
+from workbench.option_texts import parse_numbers
 
 if TYPE_CHECKING:
     from workbench.training_plan import Request
@@ -248,8 +249,8 @@ def training_request(ctx: typer.Context) -> "Request":
             **given,
             **texts,
             "defenses": tuple(given["defenses"] or ()),
-            "mean": o.parse_numbers(given["mean"], "--mean"),
-            "std": o.parse_numbers(given["std"], "--std"),
+            "mean": parse_numbers(given["mean"], "--mean"),
+            "std": parse_numbers(given["std"], "--std"),
             "arguments": tuple(o.arguments(ctx)),
         }
     )
