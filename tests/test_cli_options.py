@@ -9,7 +9,7 @@ import typer
 
 import workbench.console
 import workbench.errors
-import workbench.options
+import workbench.option_texts
 import workbench.run_directory
 from workbench import running, subjects, tables
 from workbench.errors import UNEXPECTED, UsageError, explain, unknown
@@ -22,7 +22,7 @@ from workbench.options import Config, Quiet
     [
         workbench.console,
         workbench.errors,
-        workbench.options,
+        workbench.option_texts,
         workbench.run_directory,
         subjects,
         tables,
