@@ -140,5 +140,5 @@ def test_a_trained_model_is_marked_where_its_errors_are_shown(tmp_path, monkeypa
     assert "seen †" in shown.out
     assert "† seen: trained on test corruptions (fog, brightness)" in shown.out
     assert "plain †" not in shown.out
-    results = workbench(*measure, "--json").document["results"]
+    results = workbench(*measure, "--json").document["corruption_results"]
     assert [each["trained_on_corruptions"] for each in results] == [["fog", "brightness"], []]
