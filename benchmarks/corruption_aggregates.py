@@ -121,10 +121,7 @@ def _over_cells(
     values = np.full(len(counted), np.nan)
     intervals = np.full((len(counted), 2), np.nan)
     images = np.zeros(len(counted), np.int64)
-    together: dict[bytes, list[int]] = {}  # numbers over the same images: mostly all of them
-    for q, chosen in enumerate(counted):
-        together.setdefault(chosen.tobytes(), []).append(q)
-    for mine in together.values():
+    for mine in over_the_same(counted):
         rows = errors[:, counted[mine[0]]].T
         if not len(rows):
             continue
@@ -133,6 +130,18 @@ def _over_cells(
         intervals[mine] = bootstrap_statistics(rows, statistics, seed)[mine]
         images[mine] = np.where(np.isfinite(values[mine]), len(rows), 0)
     return statistics.named(values, intervals, images)
+
+
+def over_the_same(counted: Sequence[NDArray[np.bool_]]) -> list[list[int]]:
+    """Which numbers are over the same images, mostly all of them: their places, set by set.
+
+    Args:
+        counted: for each number the images that it is over, bool (E,).
+    """
+    together: dict[bytes, list[int]] = {}
+    for place, images in enumerate(counted):
+        together.setdefault(images.tobytes(), []).append(place)
+    return list(together.values())
 
 
 def errors_by_image(verdicts: Verdicts) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:

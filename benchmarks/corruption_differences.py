@@ -7,7 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.baselines import Baseline
-from benchmarks.corruption_aggregates import CorruptionStatistics, Verdicts, errors_by_image
+from benchmarks.corruption_aggregates import (
+    CorruptionStatistics,
+    Verdicts,
+    errors_by_image,
+    over_the_same,
+)
 from benchmarks.corruption_axes import CorruptionAxes
 from benchmarks.intervals import resampled_statistics
 from benchmarks.significance import Difference, bootstrap_p
@@ -74,10 +79,7 @@ def corruption_differences(
     counted = [finished[cells].all(axis=0) for cells in np.hstack([own] * len(models) + [base])]
     found = np.full((len(counted), 4), np.nan)
     images = np.zeros(len(counted), np.int64)
-    together: dict[bytes, list[int]] = {}  # numbers over the same images: mostly all of them
-    for q, chosen in enumerate(counted):
-        together.setdefault(chosen.tobytes(), []).append(q)
-    for mine in together.values():
+    for mine in over_the_same(counted):
         rows = errors[:, counted[mine[0]]].T
         if len(rows):
             resampled = resampled_statistics(rows, differences, *resampling)

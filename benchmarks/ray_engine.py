@@ -92,7 +92,7 @@ def _on_ray(
     gpus: float | None,
     retries: int,
 ) -> Generator[Computed, None, None]:
-    import ray  # noqa: PLC0415 -- an extra, and slow to import
+    import ray
 
     needs = {"CPU": float(torch.get_num_threads()) if cpus is None else cpus}
     needs["GPU"] = float(plan.device == "cuda") if gpus is None else gpus
@@ -107,7 +107,7 @@ def _on_ray(
 
 
 def _start(address: str | None) -> None:
-    import ray  # noqa: PLC0415
+    import ray
 
     if address is not None:
         _require_answer(address)
@@ -136,7 +136,7 @@ def _computed(
     plan: Plan, take: Take, needs: Mapping[str, float], retries: int
 ) -> Generator[Computed, None, None]:
     """Keep as many tasks in flight as is sensible, and give back what they compute."""
-    import ray  # noqa: PLC0415
+    import ray
 
     sender = _Sender(plan, needs, retries)
     flying: dict[Any, Unit] = {}
@@ -161,7 +161,7 @@ def _slots(needs: Mapping[str, float]) -> int:
     Raises:
         ValueError: no node has what a task needs.
     """
-    import ray  # noqa: PLC0415
+    import ray
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     wants = {name: amount for name, amount in needs.items() if amount}
@@ -189,7 +189,7 @@ class _Sender:
     """Hands units out as tasks; what they share goes into the object store once."""
 
     def __init__(self, plan: Plan, needs: Mapping[str, float], retries: int) -> None:
-        import ray  # noqa: PLC0415
+        import ray
 
         _send_code_of_files()
         self._plan, self._put, self._threads = plan, ray.put, torch.get_num_threads()
@@ -251,7 +251,7 @@ def _send_code_of_files() -> None:
 
     Else it would be sent by name, and a worker has no module of that name.
     """
-    from ray import cloudpickle  # noqa: PLC0415
+    from ray import cloudpickle
 
     places = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     for name, module in list(sys.modules.items()):
@@ -293,7 +293,7 @@ def _model_here(where: Any, device: str) -> nn.Module:
 
 
 def _fetched(where: Any) -> Any:
-    import ray  # noqa: PLC0415
+    import ray
 
     if where.hex() not in _kept:
         _kept[where.hex()] = ray.get(where)
@@ -309,7 +309,7 @@ def _shard_here(shard: _Arrays | str, device: str) -> Shard:
 
 def _received(task: Any, unit: Unit) -> Iterator[Computed]:
     """What a task computed; failures if it was lost each time that it was tried."""
-    import ray  # noqa: PLC0415
+    import ray
 
     try:
         yield from ray.get(task)

@@ -260,6 +260,16 @@ def test_records_of_the_same_data_are_compared_together(tmp_path: Path) -> None:
     refused(workbench("compare", one, write(tmp_path / "three", other)), "same")
 
 
+def test_what_one_row_lacks_is_told(tmp_path: Path) -> None:
+    found = record(MODELS, baseline="plain")
+    found.attacked["attacked"][1, 0] = 255
+    path = write(tmp_path / "run", found)
+    shown = workbench("compare", path).out
+    (line,) = (line for line in shown.splitlines() if line.startswith("-: "))
+    assert line.startswith("-: other was not measured on all of: ")
+    assert "fgsm" in " ".join(shown[shown.index(line) :].split("\n")[:3])
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "text", "older", "incomplete"])
 def test_records_that_cannot_be_read_are_refused(path: Path, tmp_path: Path, damage: str) -> None:
     whole = path.read_bytes()

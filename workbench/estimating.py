@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
-from attacks.attacked import Attack
 from attacks.execution import engine
 from benchmarks import Cell, Plan, columns
 from benchmarks.evaluation import float32_logits
-from benchmarks.suite import Made, Shard
+from benchmarks.suite import Condition, Made, Shard
 from workbench.console import duration
+from workbench.tables import short_spec
 
 TO_TRAIN = "images_to_train_on"  # in a model's description: over all epochs, if it is untrained
 
@@ -37,6 +37,7 @@ class Estimate:
         seconds: of measuring.
         training_seconds: of the passes that missing networks are trained with.
         bytes: of the cells and the record, before they are compressed.
+        uncounted: attacks whose passes could not be counted, and are in none of the numbers.
     """
 
     forwards: int
@@ -44,6 +45,7 @@ class Estimate:
     seconds: float
     training_seconds: float
     bytes: int
+    uncounted: tuple[str, ...] = ()
 
     def lines(self) -> Iterator[str]:
         """For a person."""
@@ -53,6 +55,9 @@ class Estimate:
             yield f"training: about {duration(self.training_seconds)}, what defenses do not counted"
         yield f"time: up to about {duration(self.seconds)}, by passes timed just now"
         yield f"disk: up to {self.bytes / 1e6:,.1f} MB"
+        if self.uncounted:
+            names = "; ".join(map(short_spec, self.uncounted))
+            yield f"not in these numbers: the passes of {names}"
 
     def document(self) -> dict[str, object]:
         """For a program."""
@@ -73,7 +78,10 @@ def estimate(todo: Plan, left: Sequence[Cell] | None = None) -> Estimate:
     shard = Shard(shard.ids, shown, shard.labels)
     makers: list[Made] = [*todo.corruptions, *todo.probes]
     making = [_making(each, shard) for each in makers]
-    passes = [_passes(condition.attack, shown[:TRIED], todo) for condition in todo.conditions]
+    counted = [_passes(condition, shown[:TRIED], todo) for condition in todo.conditions]
+    passes = [each or (0, 0) for each in counted]
+    unknown = zip(todo.condition_names, counted, strict=True)
+    uncounted = tuple(name for name, each in unknown if each is None)
     forwards, backwards = [0] * len(todo.models), [0] * len(todo.models)
     made: dict[tuple[int, int], int] = {}  # images made, once for all models
     for cell in left:
@@ -94,7 +102,8 @@ def estimate(todo: Plan, left: Sequence[Cell] | None = None) -> Estimate:
         seconds += forward_seconds * (ahead + BACKWARD * back)
         if isinstance(learned, int):
             training += forward_seconds * (1 + BACKWARD) * learned
-    return Estimate(sum(forwards), sum(backwards), seconds, training, _bytes(todo, left, shown))
+    size = _bytes(todo, left, shown)
+    return Estimate(sum(forwards), sum(backwards), seconds, training, size, uncounted)
 
 
 def _made(todo: Plan, cell: Cell) -> int | None:
@@ -118,16 +127,18 @@ class _Stubborn(nn.Module):
         return images.flatten(1) @ self.weight + self.margin
 
 
-def _passes(attack: Attack, images: Tensor, todo: Plan) -> tuple[int, int]:
-    """Forward and backward passes that an attack takes at most for an image, as far as it tells."""
+def _passes(condition: Condition, images: Tensor, todo: Plan) -> tuple[int, int] | None:
+    """Forward and backward passes that an attack takes at most for an image; None if unknown."""
     names = todo.config["class_names"]
     classes = len(names) if isinstance(names, list) else 10
     labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+    targets = None if condition.target is None else labels + classes - 1
+    model = _Stubborn(images, classes)
     try:
         with engine(precision=todo.precision, batch_size=todo.batch_size):
-            found = attack(_Stubborn(images, classes), images, labels, seeds=labels)
-    except Exception:  # noqa: BLE001  (an attack may refuse such a network; then its cost is unknown)
-        return 0, 0
+            found = condition.attack(model, images, labels, targets=targets, seeds=labels)
+    except Exception:  # noqa: BLE001  (an attack may refuse such a network: then it is told)
+        return None
     return int(found.forwards.max()), int(found.backwards.max())
 
 
