@@ -203,7 +203,13 @@ def _trainings(
         other = next((each for each in texts if not isinstance(each, str)), None)
         if other is not None:
             raise UsageError(f"{where}: {key} are texts, not {other!r}.")
-    seeds = _listed(table.get("seeds", [options["seed"]]))
+    seeds = table.get("seeds", [options["seed"]])
+    if not isinstance(seeds, list) or not all(type(seed) is int for seed in seeds):
+        # `workbench train --seeds 3` trains three; here it might be one of seed 3.
+        raise UsageError(f"{where}: seeds are a list of numbers, such as [0, 1, 2], not {seeds!r}.")
+    for key, given in (("architectures", architectures), ("defenses", defenses), ("seeds", seeds)):
+        if not given:
+            raise UsageError(f"{where}: {key} is empty, so there is nothing to train.")
     settings = table.get("train", {})
     if not isinstance(settings, dict):
         raise UsageError(f"{where}: train is a table of options, such as {{ epochs = 10 }}.")
