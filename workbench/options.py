@@ -41,6 +41,23 @@ Records = Annotated[
     ),
 ]
 
+ComparedWith = Annotated[
+    str | None,
+    typer.Option(
+        "--baseline",
+        metavar="MODEL|ROW",
+        help="The row that all others are tested against and, where it is a model's name, what "
+        "mCE is relative to; else the record's own baseline, or the first row.",
+    ),
+]
+Fold = Annotated[
+    bool,
+    typer.Option(
+        "--fold/--no-fold",
+        help="Put models that are the same training with other seeds into one row.",
+    ),
+]
+
 Checkpoints = Annotated[
     list[str],
     typer.Argument(

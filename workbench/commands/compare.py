@@ -10,22 +10,8 @@ from workbench.console import make_console
 
 def compare(
     records: o.Records,
-    baseline: Annotated[
-        str | None,
-        typer.Option(
-            "--baseline",
-            metavar="MODEL|ROW",
-            help="The row that all others are tested against and, where it is a model's name, what "
-            "mCE is relative to; else the record's own baseline, or the first row.",
-        ),
-    ] = None,
-    fold: Annotated[
-        bool,
-        typer.Option(
-            "--fold/--no-fold",
-            help="Put models that are the same training with other seeds into one row.",
-        ),
-    ] = True,
+    baseline: o.ComparedWith = None,
+    fold: o.Fold = True,
     columns: Annotated[
         str | None,
         typer.Option(

@@ -22,25 +22,11 @@ def report(
             "--png", metavar="DIR", help="Write every figure there too, as PNG (200 dpi) and SVG."
         ),
     ] = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option(
-            "--baseline",
-            metavar="MODEL|ROW",
-            help="What all others are compared with; else the record's own baseline, or the first "
-            "row.",
-        ),
-    ] = None,
+    baseline: o.ComparedWith = None,
     title: Annotated[
         str | None, typer.Option("--title", metavar="TEXT", help="The heading of the page.")
     ] = None,
-    fold: Annotated[
-        bool,
-        typer.Option(
-            "--fold/--no-fold",
-            help="Put models that are the same training with other seeds into one row.",
-        ),
-    ] = True,
+    fold: o.Fold = True,
     seed: o.Seed = 0,
     debug: o.Debug = False,
     json_output: o.Json = False,
