@@ -15,13 +15,13 @@ from report_case import CORRUPTIONS, HOSTILE, broken, entry, measured, reported
 
 from attacks.corruptions import CORRUPTIONS as KNOWN
 from benchmarks import Condition, Record, compare
+from workbench.drawing.charts import Bars, Chart, Lines, words
+from workbench.drawing.looks import COLOURS, GRID, INK, MUTED, VARIABLES, look
+from workbench.drawing.marks import Text, fitted, save, svg, text_width
+from workbench.drawing.panels import chart_drawing, panel_drawing, swatch, ticks
 from workbench.report.attack_charts import change_chart, robust_chart, steps_chart, threshold_chart
-from workbench.report.charts import Bars, Chart, Lines, words
 from workbench.report.confidence_views import reliability_chart
 from workbench.report.corruption_charts import heat_chart, ratio_chart, severity_chart
-from workbench.report.looks import COLOURS, GRID, INK, MUTED, VARIABLES, look
-from workbench.report.marks import Text, fitted, save, svg, text_width
-from workbench.report.panels import chart_drawing, panel_drawing, swatch, ticks
 from workbench.report.rows import Row, rows_of
 from workbench.report.summary import findings
 from workbench.report.tables import overview

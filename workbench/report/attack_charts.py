@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks import Record
-from workbench.report.charts import Bar, Bars, Chart, Line, Lines, has_values
-from workbench.report.numbers import with_interval_text
-from workbench.report.rows import Row, finite, measures_of, robust_measures
+from workbench.drawing.charts import Bar, Bars, Chart, Line, Lines, has_values
+from workbench.drawing.numbers import finite, with_interval_text
+from workbench.report.rows import Row, measures_of, robust_measures
 from workbench.tables import short_spec
 
 MOST_POINTS = 120  # of a distribution of steps

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks import Record
 from benchmarks.class_tables import class_tables
-from workbench.report.numbers import PERCENT, UNKNOWN, interval_text, number_text
+from workbench.drawing.numbers import PERCENT, UNKNOWN, interval_text, number_text
 from workbench.report.rows import Row
 from workbench.report.tables import Cell, Heading, Table
 

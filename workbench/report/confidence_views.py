@@ -9,9 +9,9 @@ import numpy as np
 from benchmarks import Record
 from benchmarks.calibration import calibration, reliability
 from benchmarks.corruption_axes import CorruptionAxes
-from workbench.report.charts import Chart, Line, Lines, has_values
-from workbench.report.numbers import interval_text, number_text
-from workbench.report.rows import Row, finite
+from workbench.drawing.charts import Chart, Line, Lines, has_values
+from workbench.drawing.numbers import finite, interval_text, number_text
+from workbench.report.rows import Row
 from workbench.report.tables import Cell, Heading, Table, name_cell
 
 NUMBERS = (

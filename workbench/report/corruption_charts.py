@@ -12,8 +12,8 @@ from benchmarks import Record
 from benchmarks.corruption_axes import family
 from benchmarks.severity_curves import FEWEST, severity_curves
 from benchmarks.severity_ratios import severity_ratios
-from workbench.report.charts import Chart, Heat, Line, Lines, has_values
-from workbench.report.numbers import MINUS
+from workbench.drawing.charts import Chart, Heat, Line, Lines, has_values
+from workbench.drawing.numbers import MINUS
 from workbench.report.rows import Row, baseline_row
 from workbench.report.tables import Cell, Heading, Table, name_cell
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from benchmarks import Record, compare
 from workbench.comparing import read_together
 from workbench.console import Console
+from workbench.drawing.marks import save
+from workbench.drawing.panels import chart_drawing
 from workbench.errors import UsageError
 from workbench.record_files import find_record
-from workbench.report.marks import save
 from workbench.report.page import render, report_of
-from workbench.report.panels import chart_drawing
 from workbench.report.provenance import provenance
 from workbench.run_directory import write_atomically
 

@@ -9,6 +9,10 @@ from importlib.resources import files
 from typing import Any
 
 from benchmarks import Record
+from workbench.drawing.charts import Chart, words
+from workbench.drawing.looks import COLOURS
+from workbench.drawing.marks import svg
+from workbench.drawing.panels import panel_drawing, swatch
 from workbench.report import summary
 from workbench.report.attack_charts import (
     change_chart,
@@ -17,7 +21,6 @@ from workbench.report.attack_charts import (
     steps_chart,
     threshold_chart,
 )
-from workbench.report.charts import Chart, words
 from workbench.report.class_views import worst_classes
 from workbench.report.confidence_views import calibration_tables, reliability_chart
 from workbench.report.corruption_charts import (
@@ -27,9 +30,6 @@ from workbench.report.corruption_charts import (
     shape_table,
 )
 from workbench.report.galleries import galleries
-from workbench.report.looks import COLOURS
-from workbench.report.marks import svg
-from workbench.report.panels import panel_drawing, swatch
 from workbench.report.provenance import Provenance
 from workbench.report.rows import Row, rows_of
 from workbench.report.tables import (

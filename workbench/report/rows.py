@@ -1,11 +1,11 @@
 """The rows of a report: models, replicates folded, each with a look of its own in every figure."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from benchmarks import Record
+from workbench.drawing.numbers import finite
 
 MARK = "\u00a0†"  # does not go to a line of its own
 
@@ -83,8 +83,3 @@ def robust_measures(
     """
     found = list(measures_of(comparison, "robust_accuracy", rows))
     return [each for each in found if each[0]["better"]] or found
-
-
-def finite(value: object) -> float | None:
-    """The number, or None where there is none."""
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

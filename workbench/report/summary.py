@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks import Record
+from workbench.drawing.numbers import interval_text, number_text
 from workbench.report.corruption_charts import title_of
-from workbench.report.numbers import interval_text, number_text
 from workbench.report.rows import Row, baseline_row, robust_measures
 from workbench.report.tables import p_text
 from workbench.tables import short_spec

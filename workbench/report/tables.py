@@ -5,10 +5,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workbench.report.charts import Heat
-from workbench.report.numbers import MINUS, PERCENT, UNKNOWN, interval_text, number_text, plain
-from workbench.report.panels import heat_strength
-from workbench.report.rows import Row, finite, measures_of, robust_measures
+from workbench.drawing.charts import Heat
+from workbench.drawing.numbers import (
+    MINUS,
+    PERCENT,
+    UNKNOWN,
+    finite,
+    interval_text,
+    number_text,
+    plain,
+)
+from workbench.drawing.panels import heat_strength
+from workbench.report.rows import Row, measures_of, robust_measures
 from workbench.tables import short_defense, short_spec
 
 OVERVIEW = (

@@ -7,10 +7,23 @@ is a picture of its own, so that they flow on a narrow screen; in a file they ar
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-from workbench.report.rows import Row
+from typing import Protocol
 
 MOST_TOLD = 8  # rows that the words for a figure go through one by one
+
+
+class Named(Protocol):
+    """A model in a figure."""
+
+    @property
+    def place(self) -> int:
+        """Its number, which decides its colour, marker and dashes in all figures."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """What legends call it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -118,7 +131,7 @@ class Chart:
         return any(isinstance(panel, Lines) for panel in self.panels)
 
 
-def words(panel: Panel, rows: Sequence[Row]) -> str:
+def words(panel: Panel, rows: Sequence[Named]) -> str:
     """What a panel shows, for those who do not see it: each row's numbers, or their range."""
     if isinstance(panel, Bars):
         told = [f"{rows[bar.row].label} {bar.text}" for bar in panel.bars]

@@ -3,11 +3,10 @@
 import math
 from collections.abc import Callable, Sequence
 
-from workbench.report.charts import Bars, Chart, Heat, Line, Lines, Panel
-from workbench.report.looks import COLOURS, GRID, INK, MUTED, Points, look
-from workbench.report.marks import Area, Drawing, Mark, Stroke, Text, fitted, moved, text_width
-from workbench.report.numbers import UNKNOWN
-from workbench.report.rows import Row
+from workbench.drawing.charts import Bars, Chart, Heat, Line, Lines, Named, Panel
+from workbench.drawing.looks import COLOURS, GRID, INK, MUTED, Points, look
+from workbench.drawing.marks import Area, Drawing, Mark, Stroke, Text, fitted, moved, text_width
+from workbench.drawing.numbers import UNKNOWN
 
 At = Callable[[float, float], tuple[float, float]]
 """Where a value lies on the sheet."""
@@ -39,7 +38,7 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
     return [float(f"{number * step:.10g}") for number in range(first, last + 1)]
 
 
-def panel_drawing(panel: Panel, rows: Sequence[Row], *, narrow: bool = False) -> Drawing:
+def panel_drawing(panel: Panel, rows: Sequence[Named], *, narrow: bool = False) -> Drawing:
     """A panel without its title."""
     if isinstance(panel, Bars):
         return _bars(panel, rows)
@@ -53,7 +52,7 @@ def swatch(place: int) -> Drawing:
     return Drawing(32, 12, (line, _marker(16, 6, marker, colour, 3.6)))
 
 
-def chart_drawing(chart: Chart, rows: Sequence[Row]) -> Drawing:
+def chart_drawing(chart: Chart, rows: Sequence[Named]) -> Drawing:
     """A whole chart: panels in columns below their titles, the legend below them."""
     if chart.heat is not None:
         return _heat(chart.heat, rows)
@@ -79,7 +78,7 @@ def chart_drawing(chart: Chart, rows: Sequence[Row]) -> Drawing:
     return Drawing(width, y + 4, tuple(marks))
 
 
-def _legend(rows: Sequence[Row], width: float) -> Drawing:
+def _legend(rows: Sequence[Named], width: float) -> Drawing:
     step = min(width, max(text_width(row.label, SMALL) for row in rows) + 52)
     columns = max(1, min(len(rows), int(width // step)))
     left = (width - columns * step) / 2
@@ -185,7 +184,7 @@ def _marker(x: float, y: float, shape: Points, colour: str, radius: float) -> Ar
     return Area(tuple((x + radius * u, y + radius * v) for u, v in shape), colour)
 
 
-def _bars(panel: Bars, rows: Sequence[Row]) -> Drawing:
+def _bars(panel: Bars, rows: Sequence[Named]) -> Drawing:
     """Each bar has its row's name and number above it, so that no name is turned or cut off."""
     ends = [bar.interval[1] if bar.interval else bar.value for bar in panel.bars]
     longest = max(bar.value for bar in panel.bars)
@@ -221,7 +220,7 @@ def _bars(panel: Bars, rows: Sequence[Row]) -> Drawing:
     return Drawing(WIDTH, height, tuple(marks))
 
 
-def _heat(heat: Heat, rows: Sequence[Row]) -> Drawing:
+def _heat(heat: Heat, rows: Sequence[Named]) -> Drawing:
     names = [rows[place].label for place in heat.rows]
     left = max(text_width(name, SMALL) for name in names) + 10
     top = max(text_width(name, SMALL) for name in heat.columns) + 10

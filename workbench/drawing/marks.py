@@ -4,17 +4,23 @@ Coordinates are points (1/72 inch) from the upper left corner. A figure is laid 
 takes it as SVG in its own colours, files are SVG and PNG on white.
 """
 
+import base64
+import io
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unicodedata import east_asian_width
 
+import numpy as np
+from numpy.typing import NDArray
+
 from benchmarks import durable
-from workbench.report.looks import VARIABLES, Points
+from workbench.drawing.looks import VARIABLES, Points
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 DPI = 200
@@ -59,7 +65,24 @@ class Text:
     upward: bool = False
 
 
-Mark = Stroke | Area | Text
+@dataclass(frozen=True)
+class Picture:
+    """An image from its upper left corner.
+
+    Attributes:
+        png: the file, see `png_bytes`.
+        smooth: whether it may be blurred when it is enlarged; else its pixels stay squares.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+    png: bytes
+    smooth: bool = False
+
+
+Mark = Stroke | Area | Text | Picture
 
 
 @dataclass(frozen=True)
@@ -75,18 +98,21 @@ def moved(marks: tuple[Mark, ...], across: float, down: float) -> list[Mark]:
     """The marks at another place."""
     found: list[Mark] = []
     for mark in marks:
-        if isinstance(mark, Text):
-            found.append(
-                Text(mark.x + across, mark.y + down, mark.text, mark.size, mark.colour,
-                     mark.anchor, mark.upward)
-            )  # fmt: skip
-            continue
-        points = tuple((x + across, y + down) for x, y in mark.points)
-        if isinstance(mark, Area):
-            found.append(Area(points, mark.colour, mark.opacity))
+        if isinstance(mark, Text | Picture):
+            found.append(replace(mark, x=mark.x + across, y=mark.y + down))
         else:
-            found.append(Stroke(points, mark.colour, mark.width, mark.dashes, mark.opacity))
+            points = tuple((x + across, y + down) for x, y in mark.points)
+            found.append(replace(mark, points=points))
     return found
+
+
+def png_bytes(pixels: NDArray[np.uint8]) -> bytes:
+    """A PNG file of an image, uint8 (H, W) or (H, W, 3)."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG")
+    return file.getvalue()
 
 
 def text_width(text: str, size: float) -> float:
@@ -124,6 +150,13 @@ def svg(drawing: Drawing, *, page: bool) -> str:
 
 
 def _svg_mark(mark: Mark, page: bool) -> str:
+    if isinstance(mark, Picture):
+        shown = "" if mark.smooth else ' style="image-rendering:pixelated"'
+        return (
+            f'<image x="{mark.x:.2f}" y="{mark.y:.2f}" width="{mark.width:.2f}" '
+            f'height="{mark.height:.2f}" preserveAspectRatio="none"{shown} '
+            f'href="data:image/png;base64,{base64.b64encode(mark.png).decode()}"/>'
+        )
     colour = VARIABLES[mark.colour] if page else mark.colour
     if isinstance(mark, Text):
         turn = f' transform="rotate(-90 {mark.x:.2f} {mark.y:.2f})"' if mark.upward else ""
@@ -171,7 +204,6 @@ def _figure(drawing: Drawing) -> "Figure":
     size = drawing.width / 72, drawing.height / 72
     figure = Figure(figsize=size, dpi=DPI, facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, drawing.width), ylim=(drawing.height, 0))
     axes.set_axis_off()
     for order, mark in enumerate(drawing.marks):
         if isinstance(mark, Text):
@@ -181,6 +213,8 @@ def _figure(drawing: Drawing) -> "Figure":
                 va="center_baseline", rotation=90 if mark.upward else 0, rotation_mode="anchor",
                 zorder=order,
             )  # fmt: skip
+        elif isinstance(mark, Picture):
+            _imshow(axes, mark, order)
         elif isinstance(mark, Area):
             polygon = Polygon(mark.points, closed=True, facecolor=mark.colour, linewidth=0,
                               alpha=mark.opacity, zorder=order)  # fmt: skip
@@ -193,4 +227,17 @@ def _figure(drawing: Drawing) -> "Figure":
                 Line2D(xs, ys, color=mark.colour, linewidth=mark.width, alpha=mark.opacity,
                        linestyle=(0, dashes) if dashes else "-", zorder=order)
             )  # fmt: skip
+    axes.set(xlim=(0, drawing.width), ylim=(drawing.height, 0))  # pictures have changed them
     return figure
+
+
+def _imshow(axes: "Axes", picture: Picture, order: int) -> None:
+    from PIL import Image
+
+    right, bottom = picture.x + picture.width, picture.y + picture.height
+    axes.imshow(
+        # As RGB, because matplotlib's colour maps are one level off for some greys.
+        np.asarray(Image.open(io.BytesIO(picture.png)).convert("RGB")),
+        extent=(picture.x, right, bottom, picture.y), aspect="auto", zorder=order,
+        interpolation="antialiased" if picture.smooth else "nearest",
+    )  # fmt: skip

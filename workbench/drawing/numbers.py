@@ -1,9 +1,8 @@
-"""Numbers as a report writes them."""
+"""Numbers as figures and reports write them."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-from workbench.report.rows import finite
 
 UNKNOWN = "\u2013"
 PERCENT = "\u00a0%"  # stays on the line of its number
@@ -51,3 +50,8 @@ def with_interval_text(number: Mapping[str, Any], form: str) -> str:
     """A number of a comparison with its interval behind it."""
     interval = interval_text(number.get("interval"), form)
     return f"{number_text(number.get('value'), form)} {interval}".rstrip()
+
+
+def finite(value: object) -> float | None:
+    """The number, or None where there is none."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
