@@ -1,0 +1,1 @@
+"""Figures as vectors: marks, looks, and the panels that are laid out of them."""
