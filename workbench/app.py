@@ -14,6 +14,7 @@ from workbench.commands.benchmark import benchmark
 from workbench.commands.check import check
 from workbench.commands.compare import compare
 from workbench.commands.corrupt import corrupt
+from workbench.commands.explain import explain
 from workbench.commands.export import export
 from workbench.commands.fool import fool
 from workbench.commands.list import list_names
@@ -24,7 +25,8 @@ from workbench.commands.stylizer import stylizer
 from workbench.commands.train import train
 from workbench.commands.verify import verify
 from workbench.console import Console
-from workbench.errors import Interrupted, explain
+from workbench.errors import Interrupted
+from workbench.errors import explain as explain_error
 from workbench.processes import speaks
 
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
@@ -44,6 +46,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "benchmark": benchmark,
     "compare": compare,
     "report": report,
+    "explain": explain,
     "check": check,
     "train": train,
     "fool": fool,
@@ -112,7 +115,7 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001  (the outermost place: every error ends as a line)
         if debug:
             traceback.print_exc()
-        _say(console, explain(error))
+        _say(console, explain_error(error))
         return WRONG_USE
 
 

@@ -28,6 +28,7 @@ class Kind(StrEnum):
     DATASETS = "datasets"
     RECIPES = "recipes"
     SUITES = "suites"
+    VIEWS = "views"
 
 
 FILES = {Kind.RECIPES: recipes, Kind.SUITES: suites}
@@ -47,7 +48,7 @@ def list_names(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """List attacks, defenses, corruptions, probes, architectures, data sets, recipes or suites."""
+    """List what other verbs know by name: attacks, defenses, corruptions, suites and so on."""
     console = make_console(json_output=json_output, quiet=quiet)
     _add_plugins(kind, console)
     known = _names(kind, name)
@@ -109,6 +110,10 @@ def _functions(kind: Kind) -> Mapping[str, Callable[..., object]]:
         from attacks.probes import PROBES
 
         return PROBES
+    if kind is Kind.VIEWS:
+        from workbench.explain import VIEWS
+
+        return VIEWS
     from attacks import ATTACKS
 
     return ATTACKS
@@ -119,7 +124,7 @@ def _names(kind: Kind, name: str | None) -> dict[str, str]:
         from attacks.spec import names
 
         return {key: text.replace("``", "") for key, text in names().items()}
-    if kind in (Kind.DEFENSES, Kind.PROBES):
+    if kind in (Kind.DEFENSES, Kind.PROBES, Kind.VIEWS):
         return {
             key: (inspect.getdoc(function) or "").partition("\n")[0].replace("``", "")
             for key, function in _functions(kind).items()

@@ -1,0 +1,65 @@
+"""What `workbench explain` looks at: models, images, and which parts of them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from workbench.console import Console
+from workbench.datasets import Dataset
+from workbench.models import Classifier
+
+
+@dataclass(frozen=True)
+class ViewedModel:
+    """A model to be looked at.
+
+    Attributes:
+        place: its number, which decides its colour and marker in all figures.
+        label: what figures and tables call it.
+        classifier: maps images in [0, 1] to logits; frozen, in eval mode, on the device.
+    """
+
+    place: int
+    label: str
+    classifier: Classifier
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which parts of models and images are asked for.
+
+    Attributes:
+        layers: names or patterns (``layer4.*``) of modules; empty: a view chooses.
+        corruptions, severities: what images are shown under besides as they are.
+        show: how many images a figure shows at most.
+        of_class: index of the class that is looked into, or None.
+    """
+
+    layers: tuple[str, ...] = ()
+    corruptions: tuple[str, ...] = ()
+    severities: tuple[int, ...] = ()
+    show: int = 4
+    of_class: int | None = None
+
+
+@dataclass(frozen=True)
+class Viewed:
+    """Everything a view may look at.
+
+    Attributes:
+        models: at least one; their outputs are the classes of the data.
+        dataset: the images; labels are numbered as the outputs.
+        class_names: one for each class.
+        directory: where the run keeps what it makes, for views that keep more than exhibits.
+    """
+
+    models: tuple[ViewedModel, ...]
+    dataset: Dataset
+    class_names: tuple[str, ...]
+    asked: Asked
+    directory: Path
+    console: Console
+    device: torch.device
+    batch_size: int | None = None
+    seed: int = 0

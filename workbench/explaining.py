@@ -1,0 +1,135 @@
+"""What `workbench explain` does: load models and data, take the views, keep and show them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from workbench.benchmark_plan import NOTHING
+from workbench.console import Console
+from workbench.corruptions import parse_corruptions, parse_severities
+from workbench.datasets.classes import ClassSet
+from workbench.devices import resolve_device
+from workbench.errors import Interrupted, UsageError, unknown
+from workbench.exhibits import Exhibit, exhibit_documents, keep_exhibits, show_exhibits
+from workbench.explain import VIEWS
+from workbench.explain.viewed import Asked, Viewed, ViewedModel
+from workbench.models.classifier import freeze
+from workbench.plugins import add_plugins
+from workbench.run_directory import RunDirectory, open_run
+from workbench.subjects import Options, Subjects, load_subjects
+
+
+def explain_checkpoints(options: Options, arguments: Sequence[str], console: Console) -> None:
+    """Run `workbench explain`.
+
+    Args:
+        options: the parsed command line.
+        arguments: the command line as it was written, kept with the run.
+        console: where output goes.
+
+    Raises:
+        ValueError: something that was asked for cannot be done.
+        OSError: something cannot be read or written.
+        Interrupted: Ctrl-C.
+    """
+    names = parse_views(options["view"])
+    add_plugins(["corruptions"], console)
+    device = resolve_device(options["device"], options["threads"])
+    subjects = load_subjects(options, console)
+    asked = _asked(options, subjects)
+    with open_run(
+        options["output"],
+        verb="explain",
+        name="-".join(model.name for model in subjects.models[:2]),
+        config=_config(options, subjects, names),
+        arguments=arguments,
+    ) as directory:
+        viewed = _viewed(options, subjects, asked, device, directory, console)
+        exhibits: list[Exhibit] = []
+        try:
+            for name in names:
+                console.note(f"{name} …")
+                exhibits += VIEWS[name](viewed)
+        except KeyboardInterrupt:
+            raise Interrupted(f"Interrupted. Run it again with:\n{directory.command}") from None
+        files = keep_exhibits(exhibits, directory.path)
+        show_exhibits(exhibits, console)
+        console.show(f"figures: {directory.path / 'figures'} ({len(files)} files)")
+        console.essential(str(directory.path))
+        console.document(
+            {
+                "directory": str(directory.path),
+                "models": [model.label for model in viewed.models],
+                "images": len(viewed.dataset),
+                "exhibits": exhibit_documents(exhibits, directory.path),
+            }
+        )
+
+
+def parse_views(text: str) -> list[str]:
+    """The views of ``--view``, each once, in the order given.
+
+    Raises:
+        UsageError: there is no such view, or none is named.
+    """
+    names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    for name in names:
+        if name not in VIEWS:
+            raise unknown("view", name, VIEWS)
+    if not names:
+        raise UsageError(f"--view names no view; there are {', '.join(VIEWS)}.")
+    return names
+
+
+def _asked(options: Options, subjects: Subjects) -> Asked:
+    data = subjects.dataset
+    known = ClassSet(data.classes, data.class_names, data.class_keys)
+    of_class = options["of_class"]
+    return Asked(
+        layers=tuple(part.strip() for part in (options["layers"] or "").split(",") if part.strip()),
+        corruptions=()
+        if options["corruptions"] == NOTHING
+        else parse_corruptions(options["corruptions"]),
+        severities=parse_severities(options["severities"]),
+        show=options["show"],
+        of_class=None if of_class is None else known.find(of_class),
+    )
+
+
+def _viewed(
+    options: Options,
+    subjects: Subjects,
+    asked: Asked,
+    device: torch.device,
+    directory: RunDirectory,
+    console: Console,
+) -> Viewed:
+    data = subjects.dataset
+    for loaded in subjects.models:
+        freeze(loaded.model.to(device))
+    return Viewed(
+        models=tuple(
+            ViewedModel(place, loaded.name, loaded.model)
+            for place, loaded in enumerate(subjects.models)
+        ),
+        dataset=data,
+        class_names=data.class_names or tuple(map(str, range(data.classes))),
+        asked=asked,
+        directory=directory.path,
+        console=console,
+        device=device,
+        batch_size=options["batch_size"],
+        seed=options["seed"],
+    )
+
+
+def _config(options: Options, subjects: Subjects, names: Sequence[str]) -> dict[str, Any]:
+    """What must be the same for a run to be taken up again."""
+    asked = ("layers", "corruptions", "severities", "show", "of_class", "seed")
+    return {
+        "views": list(names),
+        "models": [{"name": m.name, "digest": m.digest} for m in subjects.models],
+        "examples": subjects.dataset.digest,
+        **{key: options[key] for key in asked},
+    }
