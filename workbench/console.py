@@ -188,10 +188,10 @@ class _Rich(RichConsole):
     def render(
         self, renderable: "RenderableType", options: "ConsoleOptions | None" = None
     ) -> "Iterable[Segment]":
-        """What is printed, control characters in its text made visible: names may be hostile."""
+        """What is printed, without control characters in its text: names may be hostile."""
         for segment in super().render(renderable, options):
             if segment.control is None and CONTROL.search(segment.text):
-                yield segment._replace(text=CONTROL.sub("\ufffd", segment.text))
+                yield segment._replace(text=CONTROL.sub("", segment.text))
             else:
                 yield segment
 
