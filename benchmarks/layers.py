@@ -129,7 +129,7 @@ def recorded(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tenso
 
 
 def activations(model: nn.Module, images: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
-    """What layers give for images, in evaluation mode and full float32; the model is left as it was.
+    """What layers give for images, in evaluation mode and full float32; nothing is left changed.
 
     Args:
         model: maps images to logits; on the device of ``images``.
