@@ -77,9 +77,9 @@ def class_groups(
 ) -> Groups | None:
     """The names and superclasses of classes, or None where nothing is known of them.
 
-    Classes are recognised by WordNet ids, else by names in any order (without regard to case, blanks
-    and underscores; "tench, Tinca tinca" goes by its parts), also where they are some of a known
-    set's; a thousand without names are ImageNet's in their usual order.
+    Classes are recognised by WordNet ids, else by names in any order (without regard to case,
+    blanks and underscores; "tench, Tinca tinca" goes by its parts), also where they are some of a
+    known set's; a thousand without names are ImageNet's in their usual order.
 
     Args:
         class_names: one a class, or None.
@@ -118,10 +118,12 @@ def class_groups(
 
 def superclass_sources() -> dict[str, str]:
     """The names of `SOURCES` with what they are."""
-    return {
-        name: f"{len(known.names)} classes, {len(set(known.superclasses))} superclasses; {known.text}"
-        for name, known in ((name, read()) for name, read in SOURCES.items())
-    }
+    told = {}
+    for name, read in SOURCES.items():
+        known = read()
+        above = len(set(known.superclasses))
+        told[name] = f"{len(known.names)} classes, {above} superclasses; {known.text}"
+    return told
 
 
 def _candidates(classes: int, source: str | None) -> list[KnownClasses]:
@@ -255,9 +257,9 @@ def wordnet_superclass(key: str) -> str:
     cuts = {each: name for name, keys in _cuts()["wordnet"].items() for each in keys}
     level = [key]
     while True:
-        for cut in cuts:
+        for cut, name in cuts.items():
             if cut in level:
-                return cuts[cut]
+                return name
         level = [above for each in level for above in _nouns()[each].hypernyms]
 
 
@@ -294,7 +296,7 @@ def _tiny_imagenet() -> KnownClasses:
 
 @cache
 def _stated(name: str, text: str, order: tuple[str, ...] | None = None) -> KnownClasses:
-    """A set whose superclasses stand in ``superclasses.toml``, in alphabetical order if no other."""
+    """A set that stands in ``superclasses.toml``; in alphabetical order if no other is given."""
     above = {each: group for group, members in _cuts()[name].items() for each in members}
     names = order or tuple(sorted(above))
     return KnownClasses(names, tuple(above[each] for each in names), text)

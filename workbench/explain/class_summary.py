@@ -81,7 +81,7 @@ def data(viewed: Viewed) -> list[Exhibit]:
     height, width = dataset.size
     kept = [index for index in range(dataset.classes) if sums.images[index]]
     note = (
-        f"{len(dataset)} images of {width} × {height} pixels, {dataset.channels} channel"
+        f"{len(dataset)} images of {width} x {height} pixels, {dataset.channels} channel"
         f"{'s' if dataset.channels > 1 else ''}, values from 0 to 1. Brightness is the mean of the "
         "grey image, contrast the mean over images of the standard deviation in it."
     )

@@ -253,8 +253,8 @@ def _sections(
                 ),
             ]
             if superclasses is not None:
-                same = superclasses[guess] == superclasses[index]
-                text = f"also {superclasses[guess]}" if same else f"not {superclasses[index]}"
+                mine, other = superclasses[index], superclasses[guess]
+                text = f"both {mine}" if other == mine else f"{other}, not {mine}"
                 captions.append(Caption(text, colour=MUTED))
             tiles.append(Tile((tile_pixels(image),), tuple(captions)))
         title = f"{model.label}: {what}, the most confident first"

@@ -3,7 +3,7 @@
 from typing import Any
 
 from workbench.exhibits import Exhibit, Table
-from workbench.explain.images import answers, shown_images, short_name
+from workbench.explain.images import answers, short_name, shown_images
 from workbench.explain.tiles import Caption, Section, Tile, share, tile_pixels, tiles_drawing
 from workbench.explain.viewed import Viewed
 
