@@ -1,7 +1,7 @@
 """The wrong guesses of classes: which, how often, how far off, and the images they are made on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -68,11 +68,14 @@ def mistakes(viewed: Viewed) -> list[Exhibit]:
         UsageError: there is no image of that class, or superclasses cannot be read.
     """
     dataset, wanted = viewed.dataset, viewed.asked.of_class
-    if wanted is not None and not (dataset.labels == wanted).any():
-        raise UsageError(
-            f"{dataset.name} holds no image of {viewed.class_names[wanted]} here; choose another "
-            "--class, or more images with --limit."
-        )
+    if wanted is not None:
+        rows = np.flatnonzero(dataset.labels == wanted)
+        if not len(rows):
+            raise UsageError(
+                f"{dataset.name} holds no image of {viewed.class_names[wanted]} here; choose "
+                "another --class, or more images with --limit."
+            )
+        viewed = replace(viewed, dataset=dataset.subset(rows))
     groups = class_groups(
         dataset.class_names,
         dataset.class_keys,
