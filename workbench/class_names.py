@@ -254,7 +254,8 @@ def wordnet_superclass(key: str) -> str:
     >>> wordnet_superclass("n02088094")  # Afghan hound
     'dog'
     """
-    cuts = {each: name for name, keys in _cuts()["wordnet"].items() for each in keys}
+    groups: Mapping[str, list[str]] = _cuts()["wordnet"]
+    cuts = {each: name for name, keys in groups.items() for each in keys}
     level = [key]
     while True:
         for cut, name in cuts.items():

@@ -211,6 +211,7 @@ def _of_class(
     note = f"{found[0].images} images of {name}; shares of them with 95 % intervals (Wilson)."
     if superclasses is not None:
         note += f" Superclasses: {groups.source if groups else ''}."
+        note += " In the figure that of the guess has a tick where it is the class's too."
     told = "; ".join(
         f"{model.label} is wrong on {len(each.wrong)} of {each.images}"
         for model, each in zip(viewed.models, found, strict=True)
@@ -236,7 +237,7 @@ def _sections(
 ) -> list[Section]:
     kinds = (
         (found.wrong, f"{len(found.wrong)} of {found.images} wrong"),
-        (found.top5_misses, f"{len(found.top5_misses)} without the class among the first five"),
+        (found.top5_misses, f"{len(found.top5_misses)} not in the first five"),
     )
     sections = []
     for rows, what in kinds:
@@ -256,9 +257,9 @@ def _sections(
                 ),
             ]
             if superclasses is not None:
-                mine, other = superclasses[index], superclasses[guess]
-                text = f"both {mine}" if other == mine else f"{other}, not {mine}"
-                captions.append(Caption(text, colour=MUTED))
+                other = superclasses[guess]
+                inside = other == superclasses[index]
+                captions.append(Caption(other, right=inside, colour=MUTED))
             tiles.append(Tile((tile_pixels(image),), tuple(captions)))
         title = f"{model.label}: {what}, the most confident first"
         sections.append(Section(title, tuple(tiles), model.place))
