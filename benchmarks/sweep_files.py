@@ -89,6 +89,7 @@ def write_sweep(
             "format_version": np.int64(FORMAT_VERSION),
             "dial": found.dial,
             "axis": found.axis,
+            "normalised": np.uint8(found.normalised),
             "config": canonical_json(dict(config)),
             "versions": canonical_json(dict(versions)),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -151,7 +152,7 @@ def read_sweep(path: Path) -> SweepRecord:
 
 
 def _write_scales(file: h5py.File, found: Sweep) -> None:
-    models, images, draws, positions, places = found.top.shape
+    draws, places = found.top.shape[2], found.top.shape[4]
     _, shown, _, height, width, channels = found.shown.shape
     text = h5py.string_dtype()
     scales: dict[str, Any] = {
@@ -212,6 +213,7 @@ def _read(file: h5py.File) -> SweepRecord:
     sweep = Sweep(
         dial=str(attributes["dial"]),
         axis=str(attributes["axis"]),
+        normalised=bool(attributes["normalised"]),
         values=file["position"][()].astype(np.float64),
         position_labels=texts("position_label"),
         models=texts("model"),
@@ -294,5 +296,3 @@ def _check_sums(path: Path, record: SweepRecord, file: h5py.File) -> None:
             stored, values, rtol=0, atol=1e-5, equal_nan=values.dtype.kind == "f"
         ):
             raise ValueError(f"{path} is damaged: {name} is not what the answers come to")
-
-

@@ -20,6 +20,7 @@ class Sweep:
 
     Attributes:
         dial, axis: what was turned, and what its values are.
+        normalised: whether the models were given normalised values.
         values: float64 (P,); that of the untouched image is 0.
         position_labels: P, the values as they are written.
         models: M names.
@@ -38,6 +39,7 @@ class Sweep:
 
     dial: str
     axis: str
+    normalised: bool
     values: NDArray[np.float64]
     position_labels: tuple[str, ...]
     models: tuple[str, ...]

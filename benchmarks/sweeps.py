@@ -75,6 +75,8 @@ class Dial:
         values: ascending; that of the untouched image is 0.
         turn: what makes the images of a position.
         random: whether other seeds make other images.
+        normalised: whether models are given normalised values, which nothing clips.
+        attack: whether what a model is given depends on the model.
     """
 
     name: str
@@ -83,6 +85,8 @@ class Dial:
     values: tuple[float, ...]
     turn: Turn
     random: bool = True
+    normalised: bool = False
+    attack: bool = False
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -137,7 +141,8 @@ def noise_dial(stds: Sequence[float], *, normalised: bool) -> Dial:
         noise = normal(batch.seeds, values.shape[1:], stream=Stream.PROBE)
         return Given(values + std * noise, normalised=True)
 
-    return Dial("gaussian noise", "standard deviation, normalised units", "", _at(stds), behind)
+    axis = "standard deviation, normalised units"
+    return Dial("gaussian noise", axis, "", _at(stds), behind, normalised=True)
 
 
 def rotation_dial(angles: Sequence[float]) -> Dial:
@@ -178,7 +183,7 @@ def attack_dial(name: str, attacks: Mapping[int, Attack], batch_size: int | None
             attacked = attacks[int(steps)](model, batch.images, batch.classes, seeds=batch.seeds)
         return Given(attacked.images)
 
-    return Dial(name, "steps of the attack", "", _at([0, *attacks]), turn)
+    return Dial(name, "steps of the attack", "", _at([0, *attacks]), turn, attack=True)
 
 
 def sweep(
