@@ -69,7 +69,7 @@ class Dial:
     """A sequence of positions, and what a model is given at each.
 
     Attributes:
-        name: such as ``gaussian noise``.
+        name: such as ``Gaussian noise``.
         axis: what its values are, with their unit.
         unit: behind a value where it is written, such as ``°``.
         values: ascending; that of the untouched image is 0.
@@ -134,15 +134,15 @@ def noise_dial(stds: Sequence[float], *, normalised: bool) -> Dial:
         def pixels(model: nn.Module, batch: Batch, std: float) -> Given:
             return Given(gaussian_noise(batch.images, seeds=batch.seeds, std=std))
 
-        return Dial("gaussian noise", "standard deviation, images in [0, 1]", "", _at(stds), pixels)
+        return Dial("Gaussian noise", "std, images in [0, 1]", "", _at(stds), pixels)
 
     def behind(model: nn.Module, batch: Batch, std: float) -> Given:
         values = _normalising(model).normalise(batch.images)
         noise = normal(batch.seeds, values.shape[1:], stream=Stream.PROBE)
         return Given(values + std * noise, normalised=True)
 
-    axis = "standard deviation, normalised units"
-    return Dial("gaussian noise", axis, "", _at(stds), behind, normalised=True)
+    axis = "std, normalised units"
+    return Dial("Gaussian noise", axis, "", _at(stds), behind, normalised=True)
 
 
 def rotation_dial(angles: Sequence[float]) -> Dial:
@@ -151,7 +151,7 @@ def rotation_dial(angles: Sequence[float]) -> Dial:
     def turn(model: nn.Module, batch: Batch, angle: float) -> Given:
         return Given(rotation(batch.images, seeds=batch.seeds, angle=angle))
 
-    return Dial("rotation", "angle, degrees", "°", _at(angles), turn, random=False)
+    return Dial("Rotation", "angle, degrees", "°", _at(angles), turn, random=False)
 
 
 def corruption_dial(corruption: Corruption, severities: Sequence[int]) -> Dial:

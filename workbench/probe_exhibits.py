@@ -38,7 +38,7 @@ def sweep_exhibits(
     exhibits.append(
         Exhibit(
             name="curve",
-            title=f"{_title(found)}, over {_counted(found)}",
+            title=f"{found.dial}, over {_counted(found)}",
             note=_note(found),
             drawing=drawing,
             words=words,
@@ -49,7 +49,7 @@ def sweep_exhibits(
         exhibits.append(
             Exhibit(
                 name=f"summary-{m + 1}",
-                title=f"{_title(found)}, over {_counted(found)}; {model}",
+                title=f"{found.dial}, over {_counted(found)}; {model}",
                 note=_note(found) if m + 1 == len(found.models) else "",
                 table=_summary_table(found, numbers, m),
             )
@@ -155,7 +155,7 @@ def _class(found: Sweep, number: int) -> dict[str, Any]:
 
 
 def _of_image(found: Sweep, image: int, *, draw: bool) -> Iterator[Exhibit]:
-    about = f"{_title(found)}, image {image + 1}"
+    about = f"{found.dial}, image {image + 1}"
     if draw:
         guesses = "; ".join(
             f"{model}: " + ", ".join(_guesses(found, m, image))
@@ -243,10 +243,6 @@ def _highest(found: Sweep) -> str:
     if len(found.ids) < 2:
         return ""
     return "“highest here” counts the images whose confidence is the highest at this position."
-
-
-def _title(found: Sweep) -> str:
-    return found.dial[:1].upper() + found.dial[1:]
 
 
 def _counted(found: Sweep) -> str:

@@ -131,8 +131,7 @@ def _heading(found: Sweep, image: int, room: float) -> list[str]:
         about = f"Image of class “{found.class_names[label]}”"
         if found.superclasses is not None:
             about += f" (superclass “{found.superclasses[label]}”)"
-    turned = found.dial[:1].upper() + found.dial[1:]
-    lines = [about, f"{turned}: {found.axis}"]
+    lines = [about, f"{found.dial}: {found.axis}"]
     return [fitted(line, room, LARGE) for line in lines]
 
 
@@ -246,12 +245,16 @@ def _cross() -> list[Mark]:
 
 def _legend(found: Sweep, image: int, width: float) -> Drawing:
     known = found.labels[image] >= 0
-    entries = [(_tick(), "the true class" if known else "as without any change")]
+    entries: list[tuple[list[Mark], str]] = [
+        (_tick(), "the true class" if known else "as without any change")
+    ]
     if not (found.inside == UNKNOWN).any():
         entries.append((_triangle(), "another class of the same superclass"))
         entries.append((_cross(), "outside of the superclass"))
     else:
         entries.append((_cross(), "another class"))
+    word, of = ("true", "the true class") if known else ("was", "the first answer")
+    entries.append(([], f"{word}: confidence in {of}, where the guess is another"))
     marks: list[Mark] = []
     x, y = EDGE, LINE / 2
     for sign, text in entries:
@@ -259,6 +262,6 @@ def _legend(found: Sweep, image: int, width: float) -> Drawing:
         if x + wide > width - EDGE and x > EDGE:
             x, y = EDGE, y + LINE
         marks += moved(tuple(sign), x + 4, y)
-        marks.append(Text(x + 11, y, text, SIZE, INK, "start"))
+        marks.append(Text(x + (11 if sign else 0), y, text, SIZE, INK, "start"))
         x += wide
     return Drawing(width, y + LINE / 2, tuple(marks))
