@@ -83,6 +83,8 @@ def parse_values(text: str, *, low: float = -math.inf, high: float = math.inf) -
     """
     try:
         values = _span(text) if ":" in text else [float(part) for part in text.split(",")]
+    except UsageError:
+        raise
     except ValueError:
         values = [math.nan]
     if not all(map(math.isfinite, values)):
