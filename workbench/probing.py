@@ -1,8 +1,6 @@
 """What `workbench probe` does: turn a dial for every model, keep and show what they answer."""
 
-import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,6 @@ from benchmarks.sweep_numbers import Sweep, answers_of, summary
 from benchmarks.sweeps import Answers, Dial, joined, sweep
 from workbench.class_names import Groups, class_groups
 from workbench.console import Console, Progress
-from workbench.datasets.classes import ClassSet
 from workbench.datasets.folders import LABELS_FILE
 from workbench.datasets.photographs import SUFFIXES
 from workbench.devices import resolve_device
@@ -93,60 +90,36 @@ def _units(text: str | None) -> Units | None:
 
 def _subjects(options: Options, console: Console) -> tuple[Subjects, Groups | None, bool]:
     """Models and images, the names of their classes, and whether the images have labels."""
-    label, named, labelled = options["label"], None, True
-    path = Path(options["data"]).expanduser()
-    if path.suffix.lower() in SUFFIXES and path.is_file():
-        if label is None and not (path.parent / LABELS_FILE).is_file():
-            label, labelled = "0", False
-            console.note(
-                f"{path.name}: its class is not known (--label); what is followed is each model's "
-                "answer to the untouched image."
-            )
-        elif label is not None and _is_name(label):
-            label, named = "0", label
-    subjects = load_subjects({**options, "label": label}, console)
-    data = subjects.dataset
+    labelled = not _unlabelled(options)
+    if not labelled:
+        console.note(
+            f"{options['data']}: its class is not known (--label); what is followed is each "
+            "model's answer to the untouched image."
+        )
+    subjects = load_subjects(options if labelled else {**options, "label": "0"}, console)
+    data, first = subjects.dataset, subjects.models[0]
     for loaded in subjects.models:
         if loaded.model.classes != data.classes:
             raise UsageError(
-                f"{loaded.name} tells {loaded.model.classes} classes and {subjects.models[0].name} "
+                f"{loaded.name} tells {loaded.model.classes} classes and {first.name} "
                 f"{data.classes}; probe them one by one."
             )
-    if subjects.models[0].model.input_size is None and data.pixels.at_size(USUAL_SIDE) is not None:
+    if first.model.input_size is None and data.pixels.at_size(USUAL_SIDE) is not None:
         console.note(
-            f"{data.name}: given at {data.size[1]}x{data.size[0]}, because "
-            f"{subjects.models[0].name} does not say what size it wants; --input-size "
-            f"{USUAL_SIDE} reads photographs as ImageNet's are."
+            f"{data.name}: given at {data.size[1]}x{data.size[0]}, because {first.name} does not "
+            f"say what size it wants; --input-size {USUAL_SIDE} reads it as ImageNet's images."
         )
     groups = class_groups(
         data.class_names, data.class_keys, data.classes, source=options["superclasses"]
     )
-    if named is not None:
-        number = _find(named, data.class_names, groups, data.classes)
-        data = replace(data, labels=np.full(len(data), number, dtype=np.int64))
-    source = {**subjects.source, "label": options["label"]}
-    return replace(subjects, dataset=data, source=source), groups, labelled
+    return subjects, groups, labelled
 
 
-def _is_name(label: str) -> bool:
-    """Whether a label is a class's name, neither its number nor a pattern with a group."""
-    if label.strip().isdecimal():
-        return False
-    try:
-        return re.compile(label).groups < 1
-    except re.error:
-        return True
-
-
-def _find(text: str, class_names: Sequence[str] | None, groups: Groups | None, classes: int) -> int:
-    """The class that a name means, by the names of the model or by those that are shown."""
-    sets = [tuple(class_names)] if class_names is not None else []
-    sets += [groups.names] if groups is not None else []
-    for names in sets:
-        matches = ClassSet(classes, names).matches(text)
-        if len(matches) == 1:
-            return matches[0]
-    return ClassSet(classes, sets[0] if sets else None, what="the model").find(text)
+def _unlabelled(options: Options) -> bool:
+    """Whether the data are one image file of which nothing says the class."""
+    path = Path(options["data"]).expanduser()
+    one = path.suffix.lower() in SUFFIXES and path.is_file()
+    return one and options["label"] is None and not (path.parent / LABELS_FILE).is_file()
 
 
 def _swept(
