@@ -67,7 +67,8 @@ class Sweep:
             return np.full(self.true_rank.shape, UNKNOWN, np.uint8)
         _, group = np.unique(self.superclasses, return_inverse=True)
         same = group[self.top[..., 0]] == group[self.true_class][:, :, None, None]
-        return same.astype(np.uint8)
+        found: NDArray[np.uint8] = same.astype(np.uint8)
+        return found
 
     @property
     def resampled(self) -> str:

@@ -219,7 +219,7 @@ def sweep(
     for draw in range(draws):
         own = seeds if draw == 0 else derived_seeds(seeds, stream=Stream.PROBE, step=draw)
         batch = Batch(images, classes, own)
-        positions = []
+        positions: list[tuple[Tensor, ...]] = []
         for value in dial.values:
             given = dial.turn(model, batch, value)
             logits = _logits(model, given, batch_size)
