@@ -133,6 +133,7 @@ def _asked(options: Options, subjects: Subjects) -> Asked:
         methods=_parts(options["methods"]),
         steps=options["ig_steps"],
         explained=options["explained"],
+        superclasses=options["superclasses"],
     )
 
 
@@ -167,7 +168,7 @@ def _config(options: Options, subjects: Subjects, names: Sequence[str]) -> dict[
     """What must be the same for a run to be taken up again."""
     asked = (
         *("layers", "corruptions", "severities", "show", "of_class", "seed"),
-        *("methods", "ig_steps", "explained"),
+        *("methods", "ig_steps", "explained", "superclasses"),
     )
     return {
         "views": list(names),

@@ -43,6 +43,15 @@ def explain(
             "--class", metavar="CLASS", rich_help_panel=VIEW, help="The class to look into."
         ),
     ] = None,
+    superclasses: Annotated[
+        str | None,
+        typer.Option(
+            "--superclasses",
+            metavar="FILE|NAME",
+            rich_help_panel=VIEW,
+            help="Superclass of each class: a file, or a known set; else found by the names.",
+        ),
+    ] = None,
     methods: Annotated[
         str | None,
         typer.Option(

@@ -7,8 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from workbench.exhibits import Exhibit
 from workbench.explain.attributions import attributions
+from workbench.explain.class_summary import data
 from workbench.explain.features import features
 from workbench.explain.kernels import kernels
+from workbench.explain.mistakes import mistakes
+from workbench.explain.samples import samples
 from workbench.explain.viewed import Viewed
 from workbench.explain.weights import weights
 
@@ -20,6 +23,9 @@ VIEWS: Mapping[str, View] = {
     "kernels": kernels,
     "features": features,
     "weights": weights,
+    "samples": samples,
+    "mistakes": mistakes,
+    "data": data,
 }
 """Every view by its name; the first line of its docstring is what `--help` and lists say."""
 

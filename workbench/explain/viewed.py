@@ -36,6 +36,7 @@ class Asked:
         of_class: index of the class that is looked into, or None.
         methods: of attributions, as they are named; empty: all that can be had.
         steps: of integrated gradients.
+        superclasses: a file or a known set that they are taken from; None: found by the names.
         explained: ``guess`` or ``label``: the class whose logit attributions follow.
     """
 
@@ -47,6 +48,7 @@ class Asked:
     methods: tuple[str, ...] = ()
     steps: int = 50
     explained: str = "guess"
+    superclasses: str | None = None
 
 
 @dataclass(frozen=True)
