@@ -1,4 +1,4 @@
-"""Exhibits of `probe` and `explain` in a report: figures, tables, hostile texts, bad directories."""
+"""Exhibits of `probe` and `explain` in a report: figures, tables, hostile texts, bad folders."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ from workbench.report.exhibitions import exhibitions, other_colours
 def run_of(folder: Path, verb: str = "explain", models: tuple[str, ...] = ("one",)) -> Path:
     """A run directory with a figure and a table, all its texts hostile."""
     folder.mkdir()
-    table = Table((HOSTILE, "number"), ((HOSTILE, "1.5"), ("plain", "–")))
+    table = Table((HOSTILE, "number"), ((HOSTILE, "1.5"), ("plain", "-")))
     drawing = Drawing(321.0, 40.0, (Text(10, 10, HOSTILE, 8, "#1b1c1e"),))
     keep_exhibits(
         [
