@@ -78,6 +78,9 @@ def keep_exhibits(exhibits: Sequence[Exhibit], directory: Path) -> list[Path]:
         if NAME.fullmatch(name) is None or names.count(name) > 1:
             raise ValueError(f"An exhibit is called {name!r}: not a name, or not the only one")
     files: list[Path] = []
+    for old in (directory / FIGURES).glob("*"):
+        if old.suffix in (".svg", ".png") and old.stem not in names:
+            old.unlink()  # of an earlier run here, which showed more
     for exhibit in exhibits:
         if exhibit.drawing is not None:
             (directory / FIGURES).mkdir(exist_ok=True)

@@ -6,8 +6,10 @@ from typing import Any
 import torch
 
 from workbench.benchmark_plan import NOTHING
+from workbench.class_names import class_groups
 from workbench.console import Console
 from workbench.corruptions import parse_corruptions, parse_severities
+from workbench.datasets import Dataset
 from workbench.datasets.classes import ClassSet
 from workbench.devices import resolve_device
 from workbench.errors import Interrupted, UsageError, unknown
@@ -114,13 +116,20 @@ def _say_plan(subjects: Subjects, names: Sequence[str], console: Console) -> Non
     console.document({"models": models, "images": images, "views": list(names)})
 
 
+def _class_names(data: Dataset) -> tuple[str, ...] | None:
+    """Readable names: those of WordNet ids where the data have these alone."""
+    groups = class_groups(data.class_names, data.class_keys, data.classes)
+    return data.class_names if groups is None else groups.names
+
+
 def _parts(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
 def _asked(options: Options, subjects: Subjects) -> Asked:
     data = subjects.dataset
-    known = ClassSet(data.classes, data.class_names, data.class_keys)
+    # WordNet ids that the data have for names are keys here: ``--class goose`` finds n01855672.
+    known = ClassSet(data.classes, _class_names(data), data.class_keys or data.class_names)
     of_class = options["of_class"]
     return Asked(
         layers=_parts(options["layers"]),
@@ -154,7 +163,7 @@ def _viewed(
             for place, loaded in enumerate(subjects.models)
         ),
         dataset=data,
-        class_names=data.class_names or tuple(map(str, range(data.classes))),
+        class_names=_class_names(data) or tuple(map(str, range(data.classes))),
         asked=asked,
         directory=directory.path,
         console=console,

@@ -58,7 +58,8 @@ def weighted(model: ViewedModel, sample: Tensor) -> list[str]:
 
 def has_weights(layer: nn.Module) -> bool:
     """Whether a layer multiplies by a matrix or by kernels."""
-    return isinstance(getattr(layer, "weight", None), Tensor) and layer.weight.dim() >= 2
+    weight = getattr(layer, "weight", None)
+    return isinstance(weight, Tensor) and weight.dim() >= 2
 
 
 def evenly(count: int, most: int) -> list[int]:
