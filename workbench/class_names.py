@@ -111,8 +111,8 @@ def class_groups(
     raise UsageError(
         f"{source} has no class {missing[0]!r}{_more(missing)}; give a file of class,superclass."
         if missing
-        else f"A class name may mean several classes of {source}, or several may mean the same class; "
-        "give a file of class,superclass."
+        else f"A class name may mean several classes of {source}, or several may mean the same "
+        "class; give a file of class,superclass."
     )
 
 
