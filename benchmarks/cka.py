@@ -10,7 +10,6 @@ Dependence Maximization", JMLR 13 (2012), equation 5 (the unbiased HSIC).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.evaluation import float32_forward
+from benchmarks.layers import hooked
 from benchmarks.student import student95
 
 LEAST = 4
@@ -90,7 +90,7 @@ def cka(
     Args:
         first_model, second_model: take the images; maybe the same object, which then runs once.
         batches: images (n, C, H, W) of the models' device, each once; other images in each batch.
-        first_layers, second_layers: names of modules, as ``named_modules`` gives them.
+        first_layers, second_layers: names, of `benchmarks.layers.named_layers`.
 
     Raises:
         ValueError: no layers are named, there is no such layer, it does not run or does not put
@@ -162,33 +162,25 @@ def _grams(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str,
     """The centred Gram matrices of layers; activations are given up as soon as they were seen."""
     found: dict[str, tuple[Tensor, float]] = {}
 
-    def watch(name: str, output: object) -> None:
+    def watch(name: str, output: Tensor) -> None:
         gram, size = _gram(_rows(name, output, len(images)))
         before = found.get(name)
         found[name] = (gram, size) if before is None else (before[0] + gram, before[1] + size)
 
-    modules = dict(model.named_modules())
-    with ExitStack() as stack:
-        for name in layers:
-            if name not in modules:
-                raise ValueError(f"the model has no layer {name!r}")
-            hook = modules[name].register_forward_hook(
-                lambda _module, _inputs, output, name=name: watch(name, output)
-            )
-            stack.callback(hook.remove)
-        stack.enter_context(float32_forward(model, images.device))(images)
+    with hooked(model, layers, watch), float32_forward(model, images.device) as forward:
+        forward(images)
     for name in layers:
         if name not in found:
-            raise ValueError(f"the layer {name!r} does not run")
+            raise ValueError(f"the layer {name} does not run, or puts out no tensor")
     return {name: _Gram(_u_centred(gram), size) for name, (gram, size) in found.items()}
 
 
-def _rows(name: str, output: object, images: int) -> Tensor:
-    while isinstance(output, tuple | list) and output:
-        output = output[0]
-    if not isinstance(output, Tensor) or output.dim() < 2 or len(output) != images:
-        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise ValueError(f"the layer {name!r} does not put out a row an image, but {shape}")
+def _rows(name: str, output: Tensor, images: int) -> Tensor:
+    if output.dim() < 2 or len(output) != images:
+        raise ValueError(
+            f"the layer {name} puts out {tuple(output.shape)} for {images} images: "
+            "that is no row an image"
+        )
     return output.flatten(1)
 
 
