@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from benchmarks.evaluation import float32_forward
+from attacks.gradients import exact_path, frozen, full_float32
 from benchmarks.layers import hooked
 from benchmarks.student import student95
 
@@ -105,14 +105,15 @@ def cka(
     models = [first_model] if same else [first_model, second_model]
     seen: list[_Batch] = []
     left_out = 0
-    for images in batches:
-        if len(images) < LEAST:
-            left_out += len(images)
-            continue
-        grams = [
-            _grams(model, images, layers) for model, layers in zip(models, wanted, strict=True)
-        ]
-        seen.append(_products(grams[0], grams[-1], first_layers, second_layers))
+    with frozen(first_model), frozen(second_model), torch.no_grad():
+        for images in batches:
+            if len(images) < LEAST:
+                left_out += len(images)
+                continue
+            grams = [
+                _grams(model, images, layers) for model, layers in zip(models, wanted, strict=True)
+            ]
+            seen.append(_products(grams[0], grams[-1], first_layers, second_layers))
     if not seen:
         raise ValueError(f"no batch has {LEAST} images, which unbiased CKA needs at least")
     weights = np.array([float(batch.images) for batch in seen])
@@ -167,8 +168,8 @@ def _grams(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str,
         before = found.get(name)
         found[name] = (gram, size) if before is None else (before[0] + gram, before[1] + size)
 
-    with hooked(model, layers, watch), float32_forward(model, images.device) as forward:
-        forward(images)
+    with hooked(model, layers, watch), full_float32(images.device):
+        exact_path(model)(images)
     for name in layers:
         if name not in found:
             raise ValueError(f"the layer {name} does not run, or puts out no tensor")

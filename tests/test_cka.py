@@ -163,9 +163,9 @@ def test_a_model_with_itself_runs_once() -> None:
 
 
 def test_what_has_nothing_in_common_is_near_zero_where_the_biased_estimate_is_not() -> None:
-    """Means over 300 pairs of independent matrices of 8 images x 20 features."""
+    """Means over 150 pairs of independent matrices of 8 images x 20 features."""
     found, biased = [], []
-    for seed in range(300):
+    for seed in range(150):
         one, other = normal(8, 20, seed=2 * seed), normal(8, 20, seed=2 * seed + 1)
         found.append(of_rows(one, other).values[0, 0])
         a, b = (rows - rows.mean(dim=0) for rows in (one, other))
@@ -182,12 +182,12 @@ def test_more_images_leave_the_value_where_it_was_whatever_the_batches() -> None
     mixed = normal(6, 6, seed=5)
     covariance = mixed.T.double() @ mixed.double()  # of x W' with x standard normal
     expected = float(torch.trace(covariance) / (6**0.5 * covariance.norm()))
-    rows = normal(6000, 6, seed=6)
+    rows = normal(2000, 6, seed=6)
     for size in (10, 300):
-        found = of_rows(rows, rows @ mixed.T, *[size] * (6000 // size))
+        found = of_rows(rows, rows @ mixed.T, *[size] * (2000 // size))
         low, high = found.intervals()[0, 0]
         assert low < expected < high
-        assert high - low < 0.04
+        assert high - low < 0.08
 
 
 def test_intervals_hold_the_value_of_the_population_about_as_often_as_they_say() -> None:
@@ -195,11 +195,11 @@ def test_intervals_hold_the_value_of_the_population_about_as_often_as_they_say()
     covariance = mixed.T.double() @ mixed.double()
     expected = float(torch.trace(covariance) / (6**0.5 * covariance.norm()))
     held = 0
-    for seed in range(150):
-        rows = normal(400, 6, seed=seed)
-        low, high = of_rows(rows, rows @ mixed.T, *[40] * 10).intervals()[0, 0]
+    for seed in range(60):
+        rows = normal(240, 6, seed=seed)
+        low, high = of_rows(rows, rows @ mixed.T, *[30] * 8).intervals()[0, 0]
         held += low < expected < high
-    assert 129 <= held <= 150  # binomial with 0.95: fewer than 129 in 1 of 10,000
+    assert held >= 50  # of 60; binomial with 0.95: fewer in 1 of 1,000
 
 
 def test_a_difference_is_told_better_than_its_two_sides() -> None:
