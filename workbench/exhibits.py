@@ -110,12 +110,13 @@ def read_exhibits(directory: Path) -> list[Kept]:
 
 
 def show_exhibits(exhibits: Sequence[Exhibit], console: Console) -> None:
-    """Print the tables of exhibits with their notes."""
-    for exhibit in exhibits:
+    """Print the tables of exhibits, with each note below the last of those that it is of."""
+    tables = [exhibit for exhibit in exhibits if exhibit.table is not None]
+    for number, exhibit in enumerate(tables):
         if exhibit.table is not None:
             console.show(_rich(exhibit.title, exhibit.table))
-            if exhibit.note:
-                console.note(exhibit.note)
+        if exhibit.note and exhibit.note not in (each.note for each in tables[number + 1 :]):
+            console.note(exhibit.note)
 
 
 def exhibit_documents(exhibits: Sequence[Exhibit], directory: Path) -> list[dict[str, Any]]:

@@ -34,6 +34,9 @@ class Asked:
         corruptions, severities: what images are shown under besides as they are.
         show: how many images a figure shows at most.
         of_class: index of the class that is looked into, or None.
+        methods: of attributions, as they are named; empty: all that can be had.
+        steps: of integrated gradients.
+        explained: ``guess`` or ``label``: the class whose logit attributions follow.
     """
 
     layers: tuple[str, ...] = ()
@@ -41,6 +44,9 @@ class Asked:
     severities: tuple[int, ...] = ()
     show: int = 4
     of_class: int | None = None
+    methods: tuple[str, ...] = ()
+    steps: int = 50
+    explained: str = "guess"
 
 
 @dataclass(frozen=True)
