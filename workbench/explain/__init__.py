@@ -9,6 +9,7 @@ from workbench.exhibits import Exhibit
 from workbench.explain.attributions import attributions
 from workbench.explain.features import features
 from workbench.explain.kernels import kernels
+from workbench.explain.similarity import similarity
 from workbench.explain.viewed import Viewed
 from workbench.explain.weights import weights
 
@@ -20,8 +21,9 @@ VIEWS: Mapping[str, View] = {
     "kernels": kernels,
     "features": features,
     "weights": weights,
+    "cka": similarity,
 }
 """Every view by its name; the first line of its docstring is what `--help` and lists say."""
 
-WITHOUT_ANSWERS = frozenset({"kernels", "weights", "data"})
+WITHOUT_ANSWERS = frozenset({"cka", "kernels", "weights", "data"})
 """Views that hold for models whose answers are near chance as well."""
