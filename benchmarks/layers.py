@@ -129,7 +129,7 @@ def recorded(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tenso
 
 
 def activations(model: nn.Module, images: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
-    """What layers give for images, in evaluation mode and full float32; the model is left as it was.
+    """What layers give for images, in evaluation mode and full float32; nothing is left changed.
 
     Args:
         model: maps images to logits; on the device of ``images``.
@@ -294,7 +294,7 @@ def _grid(
     for shape in shapes.values():  # the embedding of the patches is a convolution over the image
         if len(shape) == 4:
             prefix = count - shape[2] * shape[3]
-            if 0 <= prefix <= _MOST_PREFIX and 1 < shape[2] * shape[3]:
+            if 0 <= prefix <= _MOST_PREFIX and shape[2] * shape[3] > 1:
                 return shape[2], shape[3], prefix
     for prefix in range(min(_MOST_PREFIX, count - 2) + 1):
         rows = round(((count - prefix) * height / width) ** 0.5)

@@ -59,6 +59,8 @@ class Record:
             where they are all in the file at ``path``.
         probes: the names of the probes P, in order.
         probed: columns (M, P, E), as of ``corrupted``. Empty where nothing was probed.
+        attention: columns (M, K, S, E); see `benchmarks.columns.ATTENTION`. Empty where what the
+            models look at was not measured.
     """
 
     path: Path
@@ -83,6 +85,7 @@ class Record:
     places: Mapping[tuple[int, int], ImagePlace] | None = None
     probes: tuple[str, ...] = ()
     probed: Mapping[str, columns.Array] = field(default_factory=dict)
+    attention: Mapping[str, columns.Array] = field(default_factory=dict)
 
     def images(self, model: int, attack: int) -> KeptImages:
         """The images kept of one model under one attack, maybe none.
@@ -226,6 +229,9 @@ def _read(path: Path, file: h5py.File) -> Record:
     if "probe" in file:
         probes = tuple(file["probe"].asstr()[()].tolist())
         probed = {name: file[f"probed/{name}"][()] for name in _MADE}
+    attention = {}
+    if "attention" in file:
+        attention = {name: file[f"attention/{name}"][()] for name in columns.ATTENTION}
     record = Record(
         path=path,
         config=config,
@@ -248,6 +254,7 @@ def _read(path: Path, file: h5py.File) -> Record:
         kept=file["images/kept"][()] if "images" in file else np.empty(0, np.int64),
         probes=probes,
         probed=probed,
+        attention=attention,
     )
     _check_shapes(path, record, sizes)
     check_form(record)
@@ -309,7 +316,7 @@ def _check_shapes(path: Path, record: Record, sizes: Mapping[str, int]) -> None:
             shape = (*shape, sizes["threshold"])
         _check_shape(path, name, values, shape)
     corrupted = (sizes["model"], len(record.axes.corruptions), len(record.axes.severities))
-    for name, values in record.corrupted.items():
+    for name, values in {**record.corrupted, **record.attention}.items():
         _check_shape(path, name, values, (*corrupted, sizes["example"]))
     for name, values in record.probed.items():
         shape = (sizes["model"], len(record.probes), sizes["example"])

@@ -10,6 +10,7 @@ from rich.text import Text
 from attacks.corruptions import strength_size
 from benchmarks import (
     Record,
+    attention_results,
     corruption_results,
     probe_results,
     read_record,
@@ -17,6 +18,7 @@ from benchmarks import (
     worst_case,
 )
 from benchmarks.reading import Stored, checkpoints, stored
+from workbench.attention_tables import attention_tables
 from workbench.console import Console
 from workbench.corruption_tables import corruption_notes, corruption_tables
 from workbench.probe_tables import probe_tables
@@ -61,6 +63,9 @@ def show_record(path: Path, console: Console) -> None:
     probed = probe_results(record)
     for table in probe_tables(probed, width, trained):
         console.show(table)
+    looked = attention_results(record)
+    for table in attention_tables(looked, width, trained):
+        console.show(table)
     console.show(_datasets(datasets))
     console.show(*(f"caution: {line}" for line in caution_lines(record)))
     console.show(*(f"failed: {line}" for line in failure_lines(record)))
@@ -77,6 +82,7 @@ def show_record(path: Path, console: Console) -> None:
                 for result in corrupted
             ],
             "probe_results": probed,
+            "attention_results": looked,
             "cautions": list(record.cautions),
             "failures": list(record.failures),
         }
