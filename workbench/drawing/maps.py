@@ -54,7 +54,7 @@ def mosaic(tiles: Sequence[Pixels], columns: int) -> Pixels:
     height, width = tiles[0].shape[:2]
     times = max(1, -(-SMALLEST_TILE // max(height, width)))
     height, width = height * times, width * times
-    gap = max(1, round(max(height, width) / 20))
+    gap = max(1, round(max(height, width) / 12))
     rows = -(-len(tiles) // columns)
     sheet = np.full(
         (rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 255, dtype=np.uint8

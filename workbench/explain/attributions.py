@@ -202,11 +202,18 @@ def _figures(
         (
             f"attributions-{row}-{slug(str(group[-1].corruption)).replace('_', '-')}",
             f"Where models look: {text} ({truth}) under {group[-1].named}",
-            [Column(number, each, each.heading) for each in group],
+            [Column(number, each, _heading(each, truth)) for each in group],
         )
         for number, (row, (text, truth)) in enumerate(zip(shown.rows, names, strict=True))
         for group in groups
     ]
+
+
+def _heading(condition: Condition, truth: str) -> tuple[str, str]:
+    """Two lines above a column: the clean image is called by its class."""
+    if condition.corruption is None:
+        return condition.named, truth
+    return condition.named, f"severity {condition.severity}"
 
 
 def _exhibit(
@@ -219,6 +226,7 @@ def _exhibit(
     note: str,
 ) -> Exhibit:
     blocks, lines, told, spoken = [], [], [], []
+    many = any(column.condition.corruption for column in columns)
     methods = [each for each in METHODS if any(each in one.maps for one in found.values())]
     for number, model in enumerate(viewed.models):
         mine = [found[number, column.condition] for column in columns]
@@ -233,7 +241,7 @@ def _exhibit(
         )
         blocks.append(Block(model.place, model.label, rows, tuple(said)))
         for column, numbers, words in zip(columns, measured, said, strict=True):
-            where = " ".join(column.heading)
+            where = column.condition.text if many else " ".join(column.heading)
             lines.append(_line(model.label, where, words, numbers, methods))
             told.append({"model": model.label, "condition": column.condition.text, **numbers})
             spoken.append(f"{model.label}, {where}: {words.name} {words.confidence}")
@@ -244,7 +252,7 @@ def _exhibit(
         tuple(blocks),
     )
     halves = [f"half of {METHODS[method]} in" for method in methods]
-    headings = ("model", "image", "says", "confidence", *halves, "gap")
+    headings = ("model", "under" if many else "image", "says", "confidence", *halves, "gap")
     gaps = INTEGRATED in methods
     return Exhibit(
         name=name,

@@ -46,11 +46,6 @@ class Condition:
         return CLEAN if self.corruption is None else self.corruption.replace("_", " ")
 
     @property
-    def heading(self) -> tuple[str, str]:
-        """Two lines above a column."""
-        return self.named, "" if self.corruption is None else f"severity {self.severity}"
-
-    @property
     def text(self) -> str:
         """Both in one: ``fog 3``."""
         return self.named if self.corruption is None else f"{self.named} {self.severity}"

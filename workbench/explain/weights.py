@@ -16,7 +16,7 @@ from workbench.exhibits import Exhibit, Table
 from workbench.explain.layers import asked_layers, has_weights, sample_of, weighted
 from workbench.explain.viewed import Viewed, ViewedModel
 
-BINS = 60
+BINS, FEWEST_BINS = 60, 10
 OUTSIDE = (
     0.0005  # share at each end that the outermost bins take up, so that few do not squeeze all
 )
@@ -138,7 +138,9 @@ def _panel(title: str, found: list[Values]) -> Lines:
     low, high = min(end[0] for end in ends), max(end[1] for end in ends)
     if high <= low:
         low, high = low - 0.5, high + 0.5
-    edges = np.linspace(low, high, BINS + 1)
+    fewest = min(each.values.size for each in found)
+    bins = max(FEWEST_BINS, min(BINS, round(2 * fewest**0.5)))
+    edges = np.linspace(low, high, bins + 1)
     lines = []
     for each in found:
         counts, _ = np.histogram(np.clip(each.values, low, high), edges)
