@@ -241,7 +241,7 @@ def test_layers_that_tell_no_images_apart_have_none_and_say_why() -> None:
 
 
 def test_large_means_take_no_digits() -> None:
-    """Activations that differ by 1 around 10,000: products of float32 would lose the differences."""
+    """Values that differ by 1 around 2^19: products in float32 would lose the differences."""
     rows, other = normal(32, 8, seed=1).mul(64).round(), normal(32, 8, seed=2)
     shifted = rows + 2.0**19  # exact in float32
     plain = of_rows(rows, other).values[0, 0]

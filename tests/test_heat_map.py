@@ -12,6 +12,7 @@ from PIL import Image
 from workbench.drawing.heat_map import HeatMap, heat_map_drawing
 from workbench.drawing.maps import sequential
 from workbench.drawing.marks import DPI, Area, Drawing, Text, save, svg, text_width
+from workbench.drawing.numbers import MINUS
 
 LONG = "features.{}.stage.blocks.attention.projection"
 
@@ -87,7 +88,7 @@ def test_the_first_row_is_at_the_bottom_and_colours_are_those_of_the_scale(tmp_p
 def test_numbers_are_written_where_there_is_room_and_can_be_read() -> None:
     few = heat_map_drawing(heat(25, 25))
     texts = [mark for mark in few.marks if isinstance(mark, Text)]
-    values = [f"{value:z.2f}".replace("-", "−") for row in heat(25, 25).values for value in row]
+    values = [f"{value:z.2f}".replace("-", MINUS) for row in heat(25, 25).values for value in row]
     assert [text.text for text in texts if text.colour in ("#ffffff", "#000000")] == values
     many = heat_map_drawing(heat(26, 26))
     assert not any(mark.colour == "#ffffff" for mark in many.marks if isinstance(mark, Text))

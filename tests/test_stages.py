@@ -1,5 +1,7 @@
 """Which layers stand for a network: one a block, in order, about as many as an axis can name."""
 
+import itertools
+
 import pytest
 import timm
 import torch
@@ -43,7 +45,7 @@ def test_of_many_some_are_taken_evenly_the_first_and_the_last_among_them(blocks:
     assert len(found) == len(set(found)) == MOST
     assert (found[0], found[-1]) == ("0", "4.3")
     places = [int(name.removeprefix("3.")) for name in found[1:-1]]
-    steps = {after - before for before, after in zip(places, places[1:], strict=False)}
+    steps = {after - before for before, after in itertools.pairwise(places)}
     assert max(steps) - min(steps) <= 1
     assert len(stages(deep(blocks), torch.rand(2, 1, 4, 4), most=5)) == 5
 
@@ -83,6 +85,4 @@ def test_other_networks_have_a_readable_number_in_order(name: str) -> None:
     assert LEAST <= len(found) <= MOST
     order = list(named_layers(network))
     assert found == sorted(found, key=order.index)  # these define layers as they run
-    assert not any(
-        one != other and other.startswith(f"{one}.") for one in found for other in found
-    )
+    assert not any(one != other and other.startswith(f"{one}.") for one in found for other in found)

@@ -56,7 +56,7 @@ def all_kept(count: int, size: int) -> Tensor:
         kept: dict[str, list[Tensor]] = {name: [] for name in names}
         for name in names:
             model.get_submodule(name).register_forward_hook(
-                lambda _m, _i, output, name=name: kept[name].append(output.clone())
+                lambda _m, _i, output, rows=kept[name]: rows.append(output.clone())
             )
         with torch.no_grad():
             for k in range(0, count, BATCH):

@@ -9,7 +9,7 @@ import numpy as np
 from workbench.drawing.looks import GRID, INK, MUTED
 from workbench.drawing.maps import sequential
 from workbench.drawing.marks import Area, Drawing, Mark, Stroke, Text, fitted, text_width
-from workbench.drawing.numbers import UNKNOWN
+from workbench.drawing.numbers import MINUS, UNKNOWN
 
 WHITE, BLACK = "#ffffff", "#000000"  # on colours that are the same on a dark page
 FONT, NAMES = 8.5, 7.5  # points
@@ -94,7 +94,7 @@ def _cell(x: float, y: float, cell: _Cell, value: float) -> list[Mark]:
     found: list[Mark] = [Area(box, colour), Stroke((*box, box[0]), colour, 0.3)]
     if cell.font:
         ink = INK if not known else BLACK if _is_light(colour) else WHITE
-        text = f"{value:z.2f}".replace("-", "−") if known else UNKNOWN
+        text = f"{value:z.2f}".replace("-", MINUS) if known else UNKNOWN
         found.append(Text(x + cell.width / 2, y + cell.height / 2, text, cell.font, ink))
     return found
 

@@ -17,9 +17,7 @@ def sample_of(viewed: Viewed) -> Tensor:
     return viewed.dataset.images(slice(0, 2)).to(viewed.device)
 
 
-def asked_layers(
-    viewed: Viewed, sample: Tensor, *, most: int = MOST_LAYERS
-) -> list[list[str]]:
+def asked_layers(viewed: Viewed, sample: Tensor, *, most: int = MOST_LAYERS) -> list[list[str]]:
     """For each model the layers that ``--layers`` names, in the order of a forward pass.
 
     Args:

@@ -34,9 +34,7 @@ def similarity(viewed: Viewed) -> list[Exhibit]:
     models = viewed.models
     sample = sample_of(viewed)
     asked = asked_layers(viewed, sample, most=MOST_LAYERS)
-    layers = [
-        names or _stages(model, sample) for model, names in zip(models, asked, strict=True)
-    ]
+    layers = [names or _stages(model, sample) for model, names in zip(models, asked, strict=True)]
     places = list(itertools.combinations(range(len(models)), 2)) or [(0, 0)]
     found = []
     for first, second in places:
@@ -50,8 +48,8 @@ def _stages(model: ViewedModel, sample: Tensor) -> list[str]:
     names = stages(model.classifier, sample)
     if not names:
         raise UsageError(
-            f"{model.label} shows no layers that can be compared (TorchScript and exported programs "
-            "hide theirs);\ngive a state dict or a safetensors file with --arch."
+            f"{model.label} shows no layers that can be compared: TorchScript and exported "
+            "programs hide theirs.\nGive a state dict or a safetensors file with --arch."
         )
     return names
 
