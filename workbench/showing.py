@@ -18,8 +18,8 @@ from benchmarks import (
     worst_case,
 )
 from benchmarks.reading import Stored, checkpoints, stored
-from workbench.attention_tables import attention_tables
 from benchmarks.sweep_files import is_sweep
+from workbench.attention_tables import attention_tables
 from workbench.console import Console
 from workbench.corruption_tables import corruption_notes, corruption_tables
 from workbench.probe_exhibits import show_sweep
