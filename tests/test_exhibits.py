@@ -1,6 +1,9 @@
 """Exhibits come back from a run directory as they were kept; files of others are refused."""
 
+import base64
+import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -106,10 +109,6 @@ def test_pictures_show_their_pixels_where_they_are_put(tmp_path: Path) -> None:
 
 
 def test_an_svg_holds_its_picture_as_a_png() -> None:
-    import base64
-    import io
-    import re
-
     coded = re.search(r"data:image/png;base64,([^\"]+)", svg(DRAWING, page=True))
     assert coded is not None
     found = np.asarray(Image.open(io.BytesIO(base64.b64decode(coded[1]))))
