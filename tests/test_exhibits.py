@@ -18,7 +18,7 @@ from workbench.explain import VIEWS
 
 PIXELS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 0]]], dtype=np.uint8)
 DRAWING = Drawing(36, 36, (Picture(9, 9, 18, 18, png_bytes(PIXELS)),))
-TABLE = Table(("layer", "CKA"), (("fc <1>", "0.50"), ("größe", "–")))
+TABLE = Table(("layer", "CKA"), (("fc <1>", "0.50"), ("größe", "—")))
 
 
 def exhibits() -> list[Exhibit]:
