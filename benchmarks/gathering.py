@@ -31,6 +31,7 @@ def gather(plan: Plan, results: Mapping[str, CellResult], path: Path) -> Record:
         len(plan.probes),
         len(plan.ids),
         len(plan.thresholds),
+        judged=plan.judge is not None,
     )
     for cell in plan.cells:
         _take(found, plan, cell, results[cell.digest])
@@ -56,6 +57,7 @@ def gather(plan: Plan, results: Mapping[str, CellResult], path: Path) -> Record:
         kept=np.empty(0, np.int64),
         probes=tuple(probe.spec for probe in plan.probes),
         probed=found.probed,
+        judged=found.judged,
     )
 
 
@@ -71,6 +73,8 @@ def _take(found: Measured, plan: Plan, cell: Cell, result: CellResult) -> None:
         if result.rows is not None:
             for name in columns.ATTACK:
                 found.attacked[name][m, a, rows] = result.rows[name]
+            for name, values in found.judged.items():
+                values[m, a, rows] = result.rows[f"judge_{name}"]
             goal = found.attacked["goal_confidence"]
             goal[m, a] = _agreed(float(goal[m, a]), result.confidence)
     elif cell.corruption is not None:

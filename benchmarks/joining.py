@@ -12,6 +12,7 @@ from benchmarks.joint_axes import (
     joint_attacks,
     joint_baseline,
     joint_corruptions,
+    joint_judge,
     joint_models,
     joint_probes,
     joint_thresholds,
@@ -41,6 +42,8 @@ def join(records: Sequence[Record], *, baseline: str | None = None) -> Record:
     - What was measured twice must have the same outcome: bit for bit, or, where versions, device,
       precision, batch or shard size differ, the same classes and floats within 1e-4. The first is
       kept. Where one of them failed, the other is taken.
+    - Records may lack a judge that others have; what they attacked is then not judged. Two
+      different judges are refused.
     - Thresholds are those that all records with attacks have.
     - mCE counts the extra corruptions if every record with corruptions does.
 
@@ -54,7 +57,8 @@ def join(records: Sequence[Record], *, baseline: str | None = None) -> Record:
 
     Raises:
         ValueError: if there is no record, the data differ, an outcome, a corruption or a probe
-            contradicts another's, no threshold is shared, or the records name different baselines.
+            contradicts another's, no threshold is shared, or the records name different baselines
+            or judges.
     """
     if not records:
         raise ValueError("There is no record to join")
@@ -79,6 +83,9 @@ def join(records: Sequence[Record], *, baseline: str | None = None) -> Record:
     probes = joint_probes(records)
     if probes:
         config["probes"] = probes
+    judge = joint_judge(records)
+    if judge is not None:
+        config["judge"] = judge
     names = tuple(str(probe["spec"]) for probe in probes)
     data = JointData(records, models, attacks, axes, names, thresholds)
     for r in range(len(records)):
@@ -107,6 +114,7 @@ def join(records: Sequence[Record], *, baseline: str | None = None) -> Record:
         places=data.places,
         probes=names,
         probed=data.probed,
+        judged=data.judged,
     )
     return replace(joined, aggregates=record_numbers(joined))
 
@@ -166,7 +174,7 @@ def _config(records: Sequence[Record]) -> dict[str, Any]:
     config = {
         key: value if all(each.get(key) == value for each in configs) else None
         for key, value in configs[0].items()
-        if key not in ("corruptions", "with_extra", "clean", "baseline", "probes", "joined")
+        if key not in ("corruptions", "with_extra", "clean", "baseline", "probes", "judge", "joined")
     }
     every: Sequence[Config] = [record.versions for record in records]
     names = dict.fromkeys(name for each in every for name in each)
@@ -208,6 +216,7 @@ def _facts(record: Record) -> list[Config]:
             "corruptions": list(record.axes.corruptions),
             "severities": list(record.axes.severities),
             "probes": list(record.probes),
+            "judge": record.judge,
         }
     ]
 

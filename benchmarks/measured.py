@@ -18,14 +18,22 @@ class Measured(NamedTuple):
     corrupted: dict[str, Array]
     probed: dict[str, Array]
     timing: dict[str, Array]
+    judged: dict[str, Array]
 
 
 def nothing_measured(
-    models: int, attacks: int, axes: CorruptionAxes, probes: int, examples: int, thresholds: int
+    models: int,
+    attacks: int,
+    axes: CorruptionAxes,
+    probes: int,
+    examples: int,
+    thresholds: int,
+    *,
+    judged: bool = False,
 ) -> Measured:
     """Arrays of so many models, attacks, probes, examples and thresholds, ready to write into.
 
-    Columns are at their fills, seconds are 0. Without corruptions, or probes, there
+    Columns are at their fills, seconds are 0. Without corruptions, or probes, or a judge, there
     are no such arrays.
     """
     by_attack = (models, attacks)
@@ -49,6 +57,7 @@ def nothing_measured(
         _filled(kinds, (*by_corruption, examples)) if axes.corruptions else {},
         _filled(kinds, (models, probes, examples)) if probes else {},
         {name: np.zeros(shape) for name, shape in seconds.items()},
+        _filled(columns.JUDGED, (*by_attack, examples)) if judged else {},
     )
 
 

@@ -93,6 +93,7 @@ class Plan:
             otherwise.
         clean: whether there are clean passes.
         ids: int64 (N,), the ids of all examples, in order.
+        judge: reads what attacks make, and is not attacked; None where nothing is judged.
         kept_per_shard: how many attacked images of each shard are kept with their originals.
     """
 
@@ -113,6 +114,7 @@ class Plan:
     seed: int
     keep_images: bool
     save_images: int
+    judge: ModelEntry | None
     _by_place: Mapping[tuple[int, Happening, int], Cell] = field(repr=False)
 
     @property
@@ -174,6 +176,7 @@ def plan(
     *,
     corruptions: Sequence[Corrupted] = (),
     probes: Sequence[Probed] = (),
+    judge: ModelEntry | None = None,
     clean: bool = True,
     baseline: str | None = None,
     with_extra: bool = False,
@@ -196,6 +199,8 @@ def plan(
         examples: the data.
         corruptions: every corruption at every severity that is to be measured.
         probes: of different specs.
+        judge: a model that reads the results of all attacks and their originals: none of the
+            models, its classes numbered as theirs.
         clean: whether untouched images are classified too; attacks and probes need it, and so
             does relative mCE.
         baseline: what errors on corrupted images are divided by: the name of one of the models, or
@@ -222,6 +227,8 @@ def plan(
     """
     precision = _resolved_precision(precision, batch_size, device)
     _check(models, conditions, probes, examples, shard_size, thresholds, save_images)
+    if judge is not None:
+        _check_judge(judge, models, conditions)
     places = [(each.corruption, each.severity) for each in corruptions]
     axes = corruption_axes(places, with_extra=with_extra)
     names = [model.name for model in models]
@@ -245,6 +252,8 @@ def plan(
         "keep_images": keep_images,
         "save_images": save_images,
     }
+    if judge is not None:  # cells without a judge stay what they were
+        attacked["judge"] = judge.digest
     described = [_described(condition) for condition in conditions]
     corrupted = [_described_corruption(each) for each in corruptions]
     happening: list[tuple[Happening, dict[str, object]]] = []
@@ -279,9 +288,7 @@ def plan(
         "examples": {"digest": examples.digest, "count": count},
         "class_names": None if class_names is None else list(class_names),
         "source": None if source is None else dict(source),
-        "models": [
-            {"name": m.name, "digest": m.digest, "description": dict(m.description)} for m in models
-        ],
+        "models": [_described_model(model) for model in models],
         "attacks": [{"name": name} | each for name, each in attacks],
     }
     if corruptions:
@@ -293,6 +300,8 @@ def plan(
         }
     if probes:
         config["probes"] = [dict(each.description) for each in probes]
+    if judge is not None:
+        config["judge"] = _described_model(judge)
     canonical_json(config)  # a description that JSON cannot hold is found now, not at the end
     return Plan(
         models=tuple(models),
@@ -312,6 +321,7 @@ def plan(
         seed=seed,
         keep_images=keep_images,
         save_images=save_images,
+        judge=judge,
         _by_place={(each.model, each.happening, each.start): each for each in cells},
     )
 
@@ -331,6 +341,10 @@ def told_apart(names: Sequence[str], seeds: Sequence[int]) -> tuple[str, ...]:
 def _resolved_precision(precision: str, batch_size: int | None, device: str) -> str:
     with engine(precision=precision, batch_size=batch_size):  # refuses what it does not know
         return str(Execution(precision).dtype(torch.device(device))).removeprefix("torch.")
+
+
+def _described_model(model: ModelEntry) -> dict[str, object]:
+    return {"name": model.name, "digest": model.digest, "description": dict(model.description)}
 
 
 def _described(condition: Condition) -> dict[str, object]:
@@ -391,3 +405,18 @@ def _check(
         )
     if len(set(thresholds)) != len(thresholds):
         raise ValueError(f"A threshold is given twice: {list(thresholds)}")
+
+
+def _check_judge(
+    judge: ModelEntry, models: Sequence[ModelEntry], conditions: Sequence[Condition]
+) -> None:
+    if not conditions:
+        raise ValueError("There is nothing to judge: a judge reads what attacks make")
+    same = next((model.name for model in models if model.digest == judge.digest), None)
+    if same is not None:
+        raise ValueError(
+            f"The judge, {judge.name}, is {same}, which is attacked: what fools it would convince "
+            "it. A judge is another model"
+        )
+    if judge.name in {model.name for model in models}:
+        raise ValueError(f"The judge and a model have the same name: {judge.name}")

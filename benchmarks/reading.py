@@ -59,6 +59,7 @@ class Record:
             where they are all in the file at ``path``.
         probes: the names of the probes P, in order.
         probed: columns (M, P, E), as of ``corrupted``. Empty where nothing was probed.
+        judged: columns (M, A, E); see `benchmarks.columns.JUDGED`. Empty without a judge.
     """
 
     path: Path
@@ -83,6 +84,13 @@ class Record:
     places: Mapping[tuple[int, int], ImagePlace] | None = None
     probes: tuple[str, ...] = ()
     probed: Mapping[str, columns.Array] = field(default_factory=dict)
+    judged: Mapping[str, columns.Array] = field(default_factory=dict)
+
+    @property
+    def judge(self) -> str | None:
+        """The name of the model that judged the attacks' results, where one did."""
+        described = self.config.get("judge")
+        return str(described["name"]) if isinstance(described, Mapping) else None
 
     def images(self, model: int, attack: int) -> KeptImages:
         """The images kept of one model under one attack, maybe none.
@@ -226,6 +234,9 @@ def _read(path: Path, file: h5py.File) -> Record:
     if "probe" in file:
         probes = tuple(file["probe"].asstr()[()].tolist())
         probed = {name: file[f"probed/{name}"][()] for name in _MADE}
+    judged = {}
+    if "judged" in file:
+        judged = {name: file[f"judged/{name}"][()] for name in columns.JUDGED}
     record = Record(
         path=path,
         config=config,
@@ -248,6 +259,7 @@ def _read(path: Path, file: h5py.File) -> Record:
         kept=file["images/kept"][()] if "images" in file else np.empty(0, np.int64),
         probes=probes,
         probed=probed,
+        judged=judged,
     )
     _check_shapes(path, record, sizes)
     check_form(record)
@@ -311,6 +323,8 @@ def _check_shapes(path: Path, record: Record, sizes: Mapping[str, int]) -> None:
     corrupted = (sizes["model"], len(record.axes.corruptions), len(record.axes.severities))
     for name, values in record.corrupted.items():
         _check_shape(path, name, values, (*corrupted, sizes["example"]))
+    for name, values in record.judged.items():
+        _check_shape(path, f"judged {name}", values, (*cells, sizes["example"]))
     for name, values in record.probed.items():
         shape = (sizes["model"], len(record.probes), sizes["example"])
         _check_shape(path, name, values, shape)

@@ -8,6 +8,7 @@ import numpy as np
 from benchmarks import columns
 from benchmarks.aggregates import aggregate, error_numbers
 from benchmarks.baselines import Baseline
+from benchmarks.believability import belief_numbers
 from benchmarks.budgets import worst_case_attacks
 from benchmarks.columns import Array
 from benchmarks.corruption_aggregates import (
@@ -60,6 +61,10 @@ def _of_model(record: Record, m: int, baseline: Baseline | Verdicts | None) -> M
     if record.corrupted:
         mine = _verdicts(record, m)
         found |= corruption_aggregates(record.axes, mine, baseline, record.seed)
+    if record.judged:
+        attacked = {name: values[m] for name, values in record.attacked.items()}
+        judged = {name: values[m] for name, values in record.judged.items()}
+        found |= belief_numbers(record.clean["label"][m], attacked, judged)
     if record.probed:
         found |= error_numbers(PROBE_ERROR, record.probed["right"][m])
     return found
