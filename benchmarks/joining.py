@@ -24,6 +24,8 @@ from benchmarks.record_numbers import record_numbers
 
 Config = Mapping[str, Any]
 
+_JOINED_APART = ("corruptions", "with_extra", "clean", "baseline", "probes", "judge", "joined")
+
 
 def join(records: Sequence[Record], *, baseline: str | None = None) -> Record:
     """One record of several that measured the same examples.
@@ -174,7 +176,7 @@ def _config(records: Sequence[Record]) -> dict[str, Any]:
     config = {
         key: value if all(each.get(key) == value for each in configs) else None
         for key, value in configs[0].items()
-        if key not in ("corruptions", "with_extra", "clean", "baseline", "probes", "judge", "joined")
+        if key not in _JOINED_APART
     }
     every: Sequence[Config] = [record.versions for record in records]
     names = dict.fromkeys(name for each in every for name in each)

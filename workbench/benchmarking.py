@@ -45,6 +45,7 @@ from workbench.run_directory import (
     resume_command,
 )
 from workbench.running import (
+    judge_lines,
     refuse_near_chance,
     run_cells,
     run_config,
@@ -229,6 +230,7 @@ def _say_plan(asked: Asked, options: Options, console: Console) -> None:
     if corruptions:
         severities = ", ".join(map(str, todo.axes.severities))
         lines += [f"corruptions: {', '.join(corruptions)}", f"severities: {severities}"]
+    lines += judge_lines(todo)
     if todo.probes:
         lines.append(f"probes: {', '.join(each.spec for each in todo.probes)}")
     if missing:

@@ -23,6 +23,7 @@ TITLES = {
     "clean": "on clean images",
     "robust": "robust accuracy",
     "success": "success of attacks",
+    "believed": "what the judge reads in the successes of attacks",
     "moved": "change of images",
     "corruptions": "corrupted images",
     "probes": "error on probed images",
