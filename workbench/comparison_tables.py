@@ -92,6 +92,11 @@ def legend(comparison: Comparison) -> list[str]:
             "two seeds show little between trainings; --no-fold compares the models themselves, "
             "on the images"
         )
+    if any(measure_name(each) in SECTIONS["believed"] for each in comparison["measures"]):
+        lines.append(
+            "believed, read rightly: of each model's own successes; neither way is better, so they "
+            "are not tested"
+        )
     lines += _gaps(comparison)
     relative = next((m for m in comparison["measures"] if m["key"] == "mce"), None)
     if relative is not None:

@@ -113,8 +113,7 @@ def draw_panel(cases: Sequence[Case], *, title: str = "") -> "Figure":
     caption = wrapped(_caption(cases), width - 2 * MARGIN, 9, measure(SMALL))
     heading_height = round(len(heading) * LINE * 1.3) + (LINE // 2 if heading else 0)
     below = 8 + LINE * (2 if any(case.success is False for case in cases) else 1)
-    after = max(len(_after(case)) for case in cases)
-    above = (_lines_above(cases) * LINE, after * LINE, 0)
+    above = tuple(lines * LINE for lines in _lines_above(cases))
     block_height = 3 * height_of + sum(above) + 2 * (GAP // 2) + below
     height = (
         2 * MARGIN
@@ -195,8 +194,9 @@ def as_picture(image: Any) -> NDArray[np.uint8]:
     return array[0] if array.shape[0] == 1 else array.transpose(1, 2, 0)
 
 
-def _lines_above(cases: Sequence[Case]) -> int:
-    return max(len(_before(case)) for case in cases)
+def _lines_above(cases: Sequence[Case]) -> tuple[int, int, int]:
+    """Lines of text above each of the three rows."""
+    return max(len(_before(case)) for case in cases), max(len(_after(case)) for case in cases), 0
 
 
 def _before(case: Case) -> list[str]:
@@ -208,8 +208,8 @@ def _before(case: Case) -> list[str]:
 def _after(case: Case) -> list[str]:
     if case.judged is None:
         return _said(case.after)
-    judged = " ".join(_said(case.judged))
-    return [*_said(case.after), f"judge: {judged}"]
+    name, sure = _said(case.judged)
+    return [*_said(case.after), f"judge: {name}", sure]
 
 
 def _said(said: tuple[str, float]) -> list[str]:

@@ -56,9 +56,7 @@ def _settings(text: str) -> Mapping[str, Any]:
         if name not in MODEL_SETTINGS:
             raise UsageError(f"--judge-options: {unknown('setting', written, MODEL_SETTINGS)}")
         if not (equals and value):
-            raise UsageError(
-                f"--judge-options: write a value behind {written}, as in {written}=..."
-            )
+            raise UsageError(f"--judge-options: write {written}=VALUE, not {part}.")
         found[name] = _value(name, value)
     return found
 
