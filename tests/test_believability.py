@@ -4,8 +4,9 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from judge_case import Constant, Remembering, judge, judged
 from measuring_case import (
     Brightest,
@@ -104,9 +105,10 @@ def test_readings_are_those_of_the_judge_on_results_and_originals(tmp_path):
                 assert np.isnan(sure[others]).all()
 
 
-@given(st.lists(st.tuples(*[st.integers(0, 2)] * 6), min_size=1, max_size=30))
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+@given(hnp.arrays(np.int64, st.tuples(st.integers(1, 20), st.just(6)), elements=st.integers(0, 2)))
 def test_rates_are_counts_over_successes(rows):
-    label, new, read, before, given_, success = np.array(rows).T
+    label, new, read, before, given_, success = rows.T
     attacked = {
         "attacked": np.array([given_ == 1], np.uint8),
         "success": np.array([success == 1], np.uint8),
