@@ -1,11 +1,12 @@
 """What a judge reads in an attack's results: a model that the attack never saw."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.evaluation import float32_logits
+from benchmarks.suite import Condition, ModelEntry
 
 
 def readings(
@@ -46,3 +47,23 @@ def readings(
         top = torch.softmax(logits, dim=1).max(dim=1)
         found[f"{before}prediction"], found[f"{before}confidence"] = top.indices, top.values
     return found
+
+
+def check_judge(
+    judge: ModelEntry, models: Sequence[ModelEntry], conditions: Sequence[Condition]
+) -> None:
+    """Refuse a judge that is one of the attacked models, or has nothing to judge.
+
+    Raises:
+        ValueError: it says which.
+    """
+    if not conditions:
+        raise ValueError("There is nothing to judge: a judge reads what attacks make")
+    same = next((model.name for model in models if model.digest == judge.digest), None)
+    if same is not None:
+        raise ValueError(
+            f"The judge, {judge.name}, is {same}, which is attacked: what fools it would convince "
+            "it. A judge is another model"
+        )
+    if judge.name in {model.name for model in models}:
+        raise ValueError(f"The judge and a model have the same name: {judge.name}")

@@ -22,6 +22,7 @@ from attacks.execution import Execution, engine
 from benchmarks.baselines import describe_baseline
 from benchmarks.corruption_axes import CorruptionAxes, corruption_axes
 from benchmarks.identity import canonical_json, library_versions, sha256_json
+from benchmarks.judging import check_judge
 from benchmarks.suite import Condition, Corrupted, Examples, Made, ModelEntry, Probed
 
 FORMAT = "adversarial-workbench"
@@ -228,7 +229,7 @@ def plan(
     precision = _resolved_precision(precision, batch_size, device)
     _check(models, conditions, probes, examples, shard_size, thresholds, save_images)
     if judge is not None:
-        _check_judge(judge, models, conditions)
+        check_judge(judge, models, conditions)
     places = [(each.corruption, each.severity) for each in corruptions]
     axes = corruption_axes(places, with_extra=with_extra)
     names = [model.name for model in models]
@@ -405,18 +406,3 @@ def _check(
         )
     if len(set(thresholds)) != len(thresholds):
         raise ValueError(f"A threshold is given twice: {list(thresholds)}")
-
-
-def _check_judge(
-    judge: ModelEntry, models: Sequence[ModelEntry], conditions: Sequence[Condition]
-) -> None:
-    if not conditions:
-        raise ValueError("There is nothing to judge: a judge reads what attacks make")
-    same = next((model.name for model in models if model.digest == judge.digest), None)
-    if same is not None:
-        raise ValueError(
-            f"The judge, {judge.name}, is {same}, which is attacked: what fools it would convince "
-            "it. A judge is another model"
-        )
-    if judge.name in {model.name for model in models}:
-        raise ValueError(f"The judge and a model have the same name: {judge.name}")
