@@ -113,7 +113,9 @@ def _summary(record: Record) -> dict[str, Any]:
 
 
 def _judge(entry: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return entry and _described(entry["name"], entry.get("description") or {}, entry["digest"])
+    if entry is None:
+        return None
+    return _described(entry["name"], entry.get("description") or {}, entry["digest"])
 
 
 def _described(name: str, description: Mapping[str, Any], digest: str) -> dict[str, Any]:
