@@ -86,6 +86,18 @@ CORRUPTED: Mapping[str, str] = {"label": "i4", **ANSWER, "right": "u1"}
 ``label`` is in cells alone; the record has it once, beside the clean pass.
 """
 
+ATTENTION: Mapping[str, str] = {
+    "defined": "u1",
+    "kept_mass": "f4",
+    "centre_shift": "f4",
+    "rank_correlation": "f4",
+}
+"""How far a corruption at a severity moves what the model looks at, see `benchmarks.attention`.
+
+``defined`` is 1 where both Grad-CAM maps of the label have mass, 0 where one has none and the
+measures are NaN. ``rank_correlation`` is NaN too where all cells of a map are equal.
+"""
+
 FILLS = {"u": 255, "i": -1, "f": float("nan")}
 """What a value that was not measured is, by the kind of its dtype."""
 

@@ -48,7 +48,7 @@ class Unit:
     Attributes:
         cells: one of each model, in the order of the models.
         settled: by model, those that need no computing; an engine gives them back as they are.
-        clean: by model, the clean passes of the shard, for attacks.
+        clean: by model, the clean passes of the shard, where `Plan.needs_clean`.
     """
 
     cells: tuple[Cell, ...]
@@ -166,25 +166,34 @@ def _result(
     model = models[cell.model]
     try:
         if cell.kind == "clean":
-            return clean_cell(plan, model(), shard()), None
+            layer = plan.attention[cell.model] if plan.attention else None
+            return clean_cell(plan, model(), shard(), layer), None
         if cell.kind == "attack":
             judge = models[JUDGE]() if JUDGE in models else None
             clean = unit.clean[cell.model]
             return attack_cell(plan, cell, model(), shard(), clean, judge), None
-        return _made(plan, cell, model(), shard(), images), None
+        return _made(plan, cell, model(), shard(), images, unit.clean.get(cell.model)), None
     except Exception as error:  # noqa: BLE001 -- models and attacks are other people's code:
         # whatever one of them raises is the failure of this cell, not of the run.
         return CellResult(failure=reason(error)), error
 
 
 def _made(
-    plan: Plan, cell: Cell, model: nn.Module, shard: Shard, images: Callable[[], Tensor]
+    plan: Plan,
+    cell: Cell,
+    model: nn.Module,
+    shard: Shard,
+    images: Callable[[], Tensor],
+    clean: CellResult | None,
 ) -> CellResult:
     began = time.perf_counter()
     shown = images()
     spent = time.perf_counter() - began  # next to nothing for every model but the first
     where = "corrupted images" if cell.kind == "corruption" else "probed images"
-    result = made_cell(plan, model, shard, shown, where)
+    attended = None
+    if clean is not None and clean.maps is not None:
+        attended = plan.attention[cell.model], clean.maps
+    result = made_cell(plan, model, shard, shown, where, attended)
     return replace(result, seconds={cell.kind: spent, **result.seconds})
 
 

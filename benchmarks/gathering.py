@@ -31,6 +31,7 @@ def gather(plan: Plan, results: Mapping[str, CellResult], path: Path) -> Record:
         len(plan.probes),
         len(plan.ids),
         len(plan.thresholds),
+        attention=bool(plan.attention),
         judged=plan.judge is not None,
     )
     for cell in plan.cells:
@@ -57,6 +58,7 @@ def gather(plan: Plan, results: Mapping[str, CellResult], path: Path) -> Record:
         kept=np.empty(0, np.int64),
         probes=tuple(probe.spec for probe in plan.probes),
         probed=found.probed,
+        attention=found.attention,
         judged=found.judged,
     )
 
@@ -82,7 +84,7 @@ def _take(found: Measured, plan: Plan, cell: Cell, result: CellResult) -> None:
         place = (m, *plan.axes.place(each.corruption, each.severity))
         timing["corruption_seconds"][place] += result.seconds.get("corruption", 0.0)
         timing["corrupted_evaluation_seconds"][place] += evaluation
-        _take_made(found, found.corrupted, place, rows, result)
+        _take_made(found, {**found.corrupted, **found.attention}, place, rows, result)
     elif cell.probe is not None:
         timing["probe_seconds"][m, cell.probe] += result.seconds.get("probe", 0.0)
         timing["probed_evaluation_seconds"][m, cell.probe] += evaluation

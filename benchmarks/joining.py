@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from benchmarks.identity import sha256_json
 from benchmarks.joint_axes import (
     joint_attacks,
+    joint_attention,
     joint_baseline,
     joint_corruptions,
     joint_judge,
@@ -40,7 +41,7 @@ def join(records: Sequence[Record], *, baseline: str | None = None) -> Record:
       models of the same name get that of their record behind it: ``model (run-2)``.
     - An attack is the same if spec, target and seed are, a corruption at a severity if its
       description is, a probe if its spec is; another description of the same corruption, or
-      another seed of the same probe, is refused.
+      another seed of the same probe, is refused. So is attention at another layer of a model.
     - What was measured twice must have the same outcome: bit for bit, or, where versions, device,
       precision, batch or shard size differ, the same classes and floats within 1e-4. The first is
       kept. Where one of them failed, the other is taken.
@@ -82,6 +83,9 @@ def join(records: Sequence[Record], *, baseline: str | None = None) -> Record:
             "clean": any(record.config.get("clean", True) for record in records),
             "baseline": joint_baseline(records, models, axes, baseline),
         }
+    attention = joint_attention(records, models)
+    if attention:
+        config["attention"] = attention
     probes = joint_probes(records)
     if probes:
         config["probes"] = probes
@@ -116,6 +120,7 @@ def join(records: Sequence[Record], *, baseline: str | None = None) -> Record:
         places=data.places,
         probes=names,
         probed=data.probed,
+        attention=data.attention,
         judged=data.judged,
     )
     return replace(joined, aggregates=record_numbers(joined))
@@ -168,6 +173,11 @@ def _first_difference(one: Sequence[str], other: Sequence[str]) -> str:
 
 
 # ── configuration ──────────────────────────────────────────────────────────────────────────────
+
+
+_JOINED_APART = (
+    "corruptions", "with_extra", "clean", "baseline", "attention", "probes", "joined",
+)  # fmt: skip
 
 
 def _config(records: Sequence[Record]) -> dict[str, Any]:

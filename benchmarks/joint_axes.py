@@ -246,3 +246,24 @@ def joint_baseline(
             f"The records divide by different baselines, {names}: name a model as the --baseline"
         )
     return found[0] if found else None
+
+
+def joint_attention(records: Sequence[Record], models: Axis) -> dict[str, Config]:
+    """The layer of each model at which attention was measured, by the joined names.
+
+    Raises:
+        ValueError: if two records read different layers of one model.
+    """
+    found: dict[str, Config] = {}
+    for record, places in zip(records, models.places, strict=True):
+        layers: Any = record.config.get("attention") or {}
+        for name, place in zip(record.models, places, strict=True):
+            if name not in layers:
+                continue
+            layer = found.setdefault(models.names[place], layers[name])
+            if layer != layers[name]:
+                raise ValueError(
+                    f"{record.path} measured the attention of {name} at layer "
+                    f"{layers[name]['name']}, another record at {layer['name']}: leave one out"
+                )
+    return found

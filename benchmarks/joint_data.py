@@ -44,8 +44,10 @@ class JointData:
             len(records[0].ids),
             len(thresholds),
             judged=any(record.judged for record in records),
+            attention=any(record.attention for record in records),
         )
-        self.clean, self.attacked, self.corrupted, self.probed, self.timing, self.judged = found
+        self.clean, self.attacked, self.corrupted, self.probed = found[:4]
+        self.attention, self.timing, self.judged = found.attention, found.timing, found.judged
         self.cautions: list[dict[str, Any]] = []
         self.failures: list[dict[str, Any]] = []
         self.places: dict[tuple[int, int], ImagePlace] = {}
@@ -72,6 +74,10 @@ class JointData:
                     theirs = {name: data[m, k, s] for name, data in record.corrupted.items()}
                     what = f"{corruption} at severity {severity}"
                     taken = self._take(self.corrupted, there, theirs, "right", r, what)
+                    seen = {name: data[m, k, s] for name, data in record.attention.items()}
+                    if seen:
+                        told = f"{what}, attention"
+                        self._take(self.attention, there, seen, "defined", r, told)
                     parts = ("corruption_seconds", "corrupted_evaluation_seconds")
                     self._spend(there, record, (m, k, s), taken, *parts)
             for p, probe in enumerate(record.probes):

@@ -180,7 +180,7 @@ def _parts(unit: Unit) -> Iterator[Unit]:
     """What is computed apart: models share no work but corrupted and probed images."""
     missing = tuple(cell for cell in unit.cells if cell.model not in unit.settled)
     if missing and missing[0].happening.is_shared:
-        yield Unit(missing)
+        yield Unit(missing, clean=unit.clean)
         return
     for cell in missing:
         clean = {m: passed for m, passed in unit.clean.items() if m == cell.model}

@@ -44,6 +44,10 @@ _NOTES = {
     "probe_seconds": "in probing, on the first model that needed the images",
     "probed_evaluation_seconds": "in the float32 evaluation of probed images",
     "probe_error": "images wrong / images of finished cells",
+    "defined": "1: both Grad-CAM maps of the label have mass, clean and corrupted",
+    "kept_mass": "sum of min(p, q) of the maps, each divided by its sum",
+    "centre_shift": "distance of the maps' centres of mass, in sides of the image",
+    "rank_correlation": "Spearman's, over the cells of the maps",
     "cell_error": "images wrong / images of finished cells",
     "mean_error": "mean over the severities",
     "ce": "mean_error / that of the baseline",
@@ -92,7 +96,7 @@ def _results(plan: Plan, store: CellStore) -> dict[str, CellResult]:
     results: dict[str, CellResult] = {}
     for cell in plan.cells:
         result = None
-        if cell.kind == "attack":  # the clean pass of its shard comes before it
+        if plan.needs_clean(cell.happening):  # the clean pass of its shard comes before it
             clean = results[plan.cell(cell.model, None, cell.start).digest]
             result = None if clean.failure is None else without_clean(clean)
         result = result or store.read(cell)
@@ -209,6 +213,9 @@ def _tables(record: Record) -> Iterator[tuple[str, Sequence[str], str, Array]]:
     for name, values in record.corrupted.items():
         dims = (*corruption, "example")
         yield f"corrupted/{name}", dims, columns.CORRUPTED[name], values
+    for name, values in record.attention.items():
+        dims = (*corruption, "example")
+        yield f"attention/{name}", dims, columns.ATTENTION[name], values
     for name, values in record.probed.items():
         yield f"probed/{name}", ("model", "probe", "example"), columns.CORRUPTED[name], values
     for name, values in record.aggregates.items():

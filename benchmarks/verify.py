@@ -16,6 +16,8 @@ from benchmarks.record_numbers import record_numbers
 from benchmarks.verify_images import image_findings, reading_findings
 from benchmarks.verify_sample import Again, Sample, draw_sample, sample_findings
 
+_DIAGONAL = 2**0.5  # of the image, in its sides: no centre of mass moves farther
+
 GetModel = Callable[[Mapping[str, object]], tuple[nn.Module, str]]
 GetData = Callable[[Mapping[str, object]], Again]
 
@@ -168,6 +170,8 @@ def _consistency(record: Record) -> list[Finding]:
     ):
         if made:
             rules |= _made_rules(made, what, labels)
+    if record.attention:
+        rules |= _attention_rules(record)
     return [
         Finding(claim, HOLDS, f"on all {holds.size} entries")
         if holds.all()
@@ -232,6 +236,23 @@ def _made_rules(
         | ((found["prediction"] == labels) == found["right"]),
         f"what finished of the {what} images is there, and nothing else": np.where(
             finished, known, none
+        ),
+    }
+
+
+def _attention_rules(record: Record) -> dict[str, NDArray[np.bool_]]:
+    found = record.attention
+    shares, shifts, ranks = (
+        found[name] for name in ("kept_mass", "centre_shift", "rank_correlation")
+    )
+    with_map = (shares >= 0) & (shares <= 1 + CLOSE) & (shifts >= 0) & (shifts <= _DIAGONAL + CLOSE)
+    without = np.isnan(shares) & np.isnan(shifts) & np.isnan(ranks)
+    return {
+        "attention is measured on corrupted images of finished cells alone": (
+            (found["defined"] == 255) | (record.corrupted["right"] != 255)
+        ),
+        "drift of attention is there where both maps have mass, and nowhere else": np.where(
+            found["defined"] == 1, with_map & ~(np.abs(ranks) > 1), without
         ),
     }
 
