@@ -25,8 +25,6 @@ from benchmarks.record_numbers import record_numbers
 
 Config = Mapping[str, Any]
 
-_JOINED_APART = ("corruptions", "with_extra", "clean", "baseline", "probes", "judge", "joined")
-
 
 def join(records: Sequence[Record], *, baseline: str | None = None) -> Record:
     """One record of several that measured the same examples.
@@ -176,7 +174,7 @@ def _first_difference(one: Sequence[str], other: Sequence[str]) -> str:
 
 
 _JOINED_APART = (
-    "corruptions", "with_extra", "clean", "baseline", "attention", "probes", "joined",
+    "corruptions", "with_extra", "clean", "baseline", "attention", "probes", "judge", "joined",
 )  # fmt: skip
 
 
