@@ -225,9 +225,9 @@ def test_it_needs_clean_and_corrupted_images_and_a_place_to_look(tmp_path):
 def test_records_of_their_own_join_to_the_record_of_all(whole, tmp_path):
     parts = []
     for name in NAMES:
-        for model in MODELS:
+        for model, module in MODELS.items():
             folder = tmp_path / f"{name}-{model}"
-            own = [entry(model, MODELS[model])]
+            own = [entry(model, module)]
             parts.append(
                 finished(folder, attended_plan(models=own, corruptions=corruptions([name])))[2]
             )

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from workbench.class_names import SOURCES, class_groups, superclass_sources, wordnet_superclass
@@ -80,12 +80,21 @@ def test_wordnet_ids_give_names_and_superclasses_in_any_order():
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(0, 999), min_size=1, max_size=20, unique=True), st.booleans())
 def test_some_of_imagenets_classes_by_name_in_any_order(places, odd):
+    assume(not odd or not {264, 474} & set(places))  # CARDIGAN may be the dog or the garment
     known = SOURCES["imagenet"]()
     names = [known.names[place] for place in places]
     spelt = [name.upper().replace(" ", "_") if odd else name for name in names]
     groups = class_groups(spelt, None, len(spelt), source="imagenet")
     assert groups is not None
     assert groups.superclasses == tuple(known.superclasses[place] for place in places)
+
+
+def test_names_that_differ_in_their_case_alone_are_told_apart():
+    groups = class_groups(["cardigan", "Cardigan"], None, 2)
+    assert groups is not None
+    assert groups.superclasses == ("clothing", "dog")
+    with pytest.raises(UsageError, match="may mean several classes"):
+        class_groups(["CARDIGAN"], None, 1, source="imagenet")
 
 
 def test_lists_of_synonyms_go_by_their_parts():
@@ -202,7 +211,7 @@ def test_bad_sources_are_refused():
         class_groups(["a", "b"], None, 2, source="cifar10")
     with pytest.raises(UsageError, match="cifar10 has 10 classes, and these are 7"):
         class_groups(None, None, 7, source="cifar10")
-    with pytest.raises(UsageError, match="the same class"):
+    with pytest.raises(UsageError, match="mean the same class"):
         class_groups(["cat", "Cat"], None, 2, source="cifar10")
 
 

@@ -69,6 +69,8 @@ def parse_conditions(options: Options) -> Conditions:
     parse_thresholds(options["thresholds"])
     _make_conditions(options)
     make_probes(options["probes"] or (), seed=options["seed"])
+    if options["attention"] and options["corruptions"] == NOTHING:
+        raise UsageError("--attention measures how corruptions move it: give --corruptions.")
     if options["corruptions"] == NOTHING:
         if not options["attacks"] and not options["probes"]:
             raise UsageError(
@@ -107,9 +109,11 @@ def resolve(
     if baseline == ALEXNET and ALEXNET not in {each.name for each in wanted}:
         _refuse_other_strengths(options, subjects)
     conditions = _make_conditions(options, subjects)
-    if any(":" not in parse(condition.spec).name for condition in conditions):
+    if options["attention"] or any(
+        ":" not in parse(condition.spec).name for condition in conditions
+    ):
         for loaded in subjects.models:
-            require_gradient(loaded)  # all attacks of ours follow it
+            require_gradient(loaded)  # all attacks of ours follow it, and so does Grad-CAM
     together, largest = VALUES_PER_CELL, LARGEST_CELL
     if conditions:
         together, largest = attacking.VALUES_PER_CELL, attacking.LARGEST_CELL
@@ -124,6 +128,7 @@ def resolve(
         clean=place.clean,
         baseline=baseline,
         with_extra=options["with_extra"],
+        attention=options["attention"],
         shard_size=options["shard_size"] or cell_size(values, together=together, largest=largest),
         seed=options["seed"],
         thresholds=parse_thresholds(options["thresholds"]),
@@ -177,6 +182,10 @@ def find_images(options: Options, asked: Conditions) -> Images:
         raise UsageError(
             f"--data {data} holds corrupted images: give the clean ones there, or leave out "
             "--corrupted."
+        )
+    if options["attention"]:
+        raise UsageError(
+            f"--data {data} holds corrupted images alone; --attention needs clean ones."
         )
     if not asked.corruptions or options["attacks"] or options["probes"]:
         raise UsageError(

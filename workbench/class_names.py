@@ -111,8 +111,8 @@ def class_groups(
     raise UsageError(
         f"{source} has no class {missing[0]!r}{_more(missing)}; give a file of class,superclass."
         if missing
-        else f"Several of the class names may mean the same class of {source}; give a file of "
-        "class,superclass."
+        else f"A class name may mean several classes of {source}, or several may mean the same "
+        "class; give a file of class,superclass."
     )
 
 
@@ -254,7 +254,8 @@ def wordnet_superclass(key: str) -> str:
     >>> wordnet_superclass("n02088094")  # Afghan hound
     'dog'
     """
-    cuts = {each: name for name, keys in _cuts()["wordnet"].items() for each in keys}
+    groups: Mapping[str, list[str]] = _cuts()["wordnet"]
+    cuts = {each: name for name, keys in groups.items() for each in keys}
     level = [key]
     while True:
         for cut, name in cuts.items():
@@ -310,7 +311,7 @@ SOURCES: Mapping[str, Callable[[], KnownClasses]] = {
     "fashion-mnist": partial(
         _stated, "fashion-mnist", "where it is worn or carried: our choice", CLOTHES
     ),
-    "tiny-imagenet": _tiny_imagenet,
     "imagenet": _imagenet,
+    "tiny-imagenet": _tiny_imagenet,
 }
-"""Sets of classes whose superclasses are known, by name."""
+"""Sets of classes whose superclasses are known, by name; the first that fits is taken."""

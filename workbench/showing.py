@@ -10,6 +10,7 @@ from rich.text import Text
 from attacks.corruptions import strength_size
 from benchmarks import (
     Record,
+    attention_results,
     corruption_results,
     probe_results,
     read_record,
@@ -18,6 +19,7 @@ from benchmarks import (
 )
 from benchmarks.reading import Stored, checkpoints, stored
 from benchmarks.sweep_files import is_sweep
+from workbench.attention_tables import attention_tables
 from workbench.console import Console
 from workbench.corruption_tables import corruption_notes, corruption_tables
 from workbench.probe_exhibits import show_sweep
@@ -66,6 +68,9 @@ def show_record(path: Path, console: Console) -> None:
     probed = probe_results(record)
     for table in probe_tables(probed, width, trained):
         console.show(table)
+    looked = attention_results(record)
+    for table in attention_tables(looked, width, trained):
+        console.show(table)
     console.show(_datasets(datasets))
     console.show(*(f"caution: {line}" for line in caution_lines(record)))
     console.show(*(f"failed: {line}" for line in failure_lines(record)))
@@ -82,6 +87,7 @@ def show_record(path: Path, console: Console) -> None:
                 for result in corrupted
             ],
             "probe_results": probed,
+            "attention_results": looked,
             "cautions": list(record.cautions),
             "failures": list(record.failures),
         }

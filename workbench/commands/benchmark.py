@@ -81,6 +81,14 @@ def benchmark(
             help="Take mCE over the four extra corruptions too; else over the standard 15 alone.",
         ),
     ] = False,
+    attention: Annotated[
+        bool,
+        typer.Option(
+            "--attention",
+            rich_help_panel=o.CORRUPTION,
+            help="Measure too how far each corruption moves what the models look at (Grad-CAM).",
+        ),
+    ] = False,
     corrupted: Annotated[
         Path | None,
         typer.Option(

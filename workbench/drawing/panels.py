@@ -56,7 +56,8 @@ def chart_drawing(chart: Chart, rows: Sequence[Named]) -> Drawing:
     """A whole chart: panels in columns below their titles, the legend below them."""
     if chart.heat is not None:
         return _heat(chart.heat, rows)
-    columns = min(len(chart.panels), NARROW_COLUMNS if chart.narrow else COLUMNS)
+    usual = NARROW_COLUMNS if chart.narrow else COLUMNS
+    columns = min(len(chart.panels), chart.columns or usual)
     drawn = [panel_drawing(panel, rows, narrow=chart.narrow) for panel in chart.panels]
     width = columns * drawn[0].width + (columns - 1) * GAP
     marks: list[Mark] = []

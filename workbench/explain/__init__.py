@@ -12,6 +12,7 @@ from workbench.explain.features import features
 from workbench.explain.kernels import kernels
 from workbench.explain.mistakes import mistakes
 from workbench.explain.samples import samples
+from workbench.explain.similarity import similarity
 from workbench.explain.viewed import Viewed
 from workbench.explain.weights import weights
 
@@ -26,8 +27,9 @@ VIEWS: Mapping[str, View] = {
     "samples": samples,
     "mistakes": mistakes,
     "data": data,
+    "cka": similarity,
 }
 """Every view by its name; the first line of its docstring is what `--help` and lists say."""
 
-WITHOUT_ANSWERS = frozenset({"kernels", "weights", "data"})
+WITHOUT_ANSWERS = frozenset({"cka", "kernels", "weights", "data"})
 """Views that hold for models whose answers are near chance as well."""

@@ -17,8 +17,11 @@ def sample_of(viewed: Viewed) -> Tensor:
     return viewed.dataset.images(slice(0, 2)).to(viewed.device)
 
 
-def asked_layers(viewed: Viewed, sample: Tensor) -> list[list[str]]:
+def asked_layers(viewed: Viewed, sample: Tensor, *, most: int = MOST_LAYERS) -> list[list[str]]:
     """For each model the layers that ``--layers`` names, in the order of a forward pass.
+
+    Args:
+        most: layers of a model that the view can show.
 
     Raises:
         UsageError: a name or pattern is none of any model, or names too many layers.
@@ -35,10 +38,10 @@ def asked_layers(viewed: Viewed, sample: Tensor) -> list[list[str]]:
             raise UsageError("\n".join(errors[:2]))
     ordered = []
     for mine, model in zip(found, viewed.models, strict=True):
-        if len(mine) > MOST_LAYERS:
+        if len(mine) > most:
             raise UsageError(
                 f"--layers names {len(mine)} layers of {model.label}, of which figures would show "
-                f"little; name {MOST_LAYERS} at most."
+                f"little; name {most} at most."
             )
         order = output_shapes(model.classifier, sample) if mine else {}
         ordered.append([name for name in order if name in mine])

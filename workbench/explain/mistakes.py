@@ -1,7 +1,7 @@
 """The wrong guesses of classes: which, how often, how far off, and the images they are made on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -68,11 +68,14 @@ def mistakes(viewed: Viewed) -> list[Exhibit]:
         UsageError: there is no image of that class, or superclasses cannot be read.
     """
     dataset, wanted = viewed.dataset, viewed.asked.of_class
-    if wanted is not None and not (dataset.labels == wanted).any():
-        raise UsageError(
-            f"{dataset.name} holds no image of {viewed.class_names[wanted]} here; choose another "
-            "--class, or more images with --limit."
-        )
+    if wanted is not None:
+        rows = np.flatnonzero(dataset.labels == wanted)
+        if not len(rows):
+            raise UsageError(
+                f"{dataset.name} holds no image of {viewed.class_names[wanted]} here; choose "
+                "another --class, or more images with --limit."
+            )
+        viewed = replace(viewed, dataset=dataset.subset(rows))
     groups = class_groups(
         dataset.class_names,
         dataset.class_keys,
@@ -208,6 +211,7 @@ def _of_class(
     note = f"{found[0].images} images of {name}; shares of them with 95 % intervals (Wilson)."
     if superclasses is not None:
         note += f" Superclasses: {groups.source if groups else ''}."
+        note += " In the figure that of the guess has a tick where it is the class's too."
     told = "; ".join(
         f"{model.label} is wrong on {len(each.wrong)} of {each.images}"
         for model, each in zip(viewed.models, found, strict=True)
@@ -233,7 +237,7 @@ def _sections(
 ) -> list[Section]:
     kinds = (
         (found.wrong, f"{len(found.wrong)} of {found.images} wrong"),
-        (found.top5_misses, f"{len(found.top5_misses)} without the class among the first five"),
+        (found.top5_misses, f"{len(found.top5_misses)} not in the first five"),
     )
     sections = []
     for rows, what in kinds:
@@ -253,9 +257,9 @@ def _sections(
                 ),
             ]
             if superclasses is not None:
-                mine, other = superclasses[index], superclasses[guess]
-                text = f"both {mine}" if other == mine else f"{other}, not {mine}"
-                captions.append(Caption(text, colour=MUTED))
+                other = superclasses[guess]
+                inside = other == superclasses[index]
+                captions.append(Caption(other, right=inside, colour=MUTED))
             tiles.append(Tile((tile_pixels(image),), tuple(captions)))
         title = f"{model.label}: {what}, the most confident first"
         sections.append(Section(title, tuple(tiles), model.place))

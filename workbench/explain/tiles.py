@@ -152,7 +152,7 @@ def _caption(caption: Caption, x: float, y: float, width: float) -> list[Mark]:
             for colour, line in _sign(right=caption.right)
         ]
         x += SIGN
-    room = end - x - (text_width(f" {caption.end}", SMALL) if caption.end else 0)
+    room = end - x - (text_width(f" {caption.end}", SMALL) + SIGN / 2 if caption.end else 0)
     text = f"{fitted(caption.text, room, SMALL)} {caption.end}".rstrip()
     return [*marks, Text(x, y, text, SMALL, caption.colour, "start")]
 

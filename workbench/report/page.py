@@ -22,6 +22,7 @@ from workbench.report.attack_charts import (
     steps_chart,
     threshold_chart,
 )
+from workbench.report.attention_views import attention_chart, attention_tables, undefined_note
 from workbench.report.class_views import worst_classes
 from workbench.report.confidence_views import calibration_tables, reliability_chart
 from workbench.report.corruption_charts import (
@@ -136,6 +137,7 @@ def report_of(record: Record, comparison: Mapping[str, Any]) -> Report:
             "Under probes",
             _blocks(probe_chart(comparison, rows), _probes(comparison, rows)),
         ),
+        Part("attention", "Attention", _attention(record, rows)),
         Part(
             "confidence",
             "Confidence",
@@ -220,6 +222,14 @@ def render(
 def _probes(comparison: Mapping[str, Any], rows: Sequence[Row]) -> Block:
     table = probe_table(comparison, rows)
     return Block(title="Each probe in numbers", tables=(table,) if table else ())
+
+
+def _attention(record: Record, rows: Sequence[Row]) -> tuple[Block, ...]:
+    if not record.attention:
+        return ()
+    tables = attention_tables(record, rows)
+    numbers = Block(title="How far it moves", note=undefined_note(record), tables=tables)
+    return _blocks(attention_chart(record, rows), numbers)
 
 
 def _blocks(*given: Chart | Block | None) -> tuple[Block, ...]:
