@@ -32,6 +32,7 @@ def gather(plan: Plan, results: Mapping[str, CellResult], path: Path) -> Record:
         len(plan.ids),
         len(plan.thresholds),
         attention=bool(plan.attention),
+        judged=plan.judge is not None,
     )
     for cell in plan.cells:
         _take(found, plan, cell, results[cell.digest])
@@ -58,6 +59,7 @@ def gather(plan: Plan, results: Mapping[str, CellResult], path: Path) -> Record:
         probes=tuple(probe.spec for probe in plan.probes),
         probed=found.probed,
         attention=found.attention,
+        judged=found.judged,
     )
 
 
@@ -73,6 +75,8 @@ def _take(found: Measured, plan: Plan, cell: Cell, result: CellResult) -> None:
         if result.rows is not None:
             for name in columns.ATTACK:
                 found.attacked[name][m, a, rows] = result.rows[name]
+            for name, values in found.judged.items():
+                values[m, a, rows] = result.rows[f"judge_{name}"]
             goal = found.attacked["goal_confidence"]
             goal[m, a] = _agreed(float(goal[m, a]), result.confidence)
     elif cell.corruption is not None:

@@ -13,6 +13,7 @@ from benchmarks.joint_axes import (
     joint_attention,
     joint_baseline,
     joint_corruptions,
+    joint_judge,
     joint_models,
     joint_probes,
     joint_thresholds,
@@ -42,6 +43,8 @@ def join(records: Sequence[Record], *, baseline: str | None = None) -> Record:
     - What was measured twice must have the same outcome: bit for bit, or, where versions, device,
       precision, batch or shard size differ, the same classes and floats within 1e-4. The first is
       kept. Where one of them failed, the other is taken.
+    - Records may lack a judge that others have; what they attacked is then not judged. Two
+      different judges are refused.
     - Thresholds are those that all records with attacks have.
     - mCE counts the extra corruptions if every record with corruptions does.
 
@@ -55,7 +58,8 @@ def join(records: Sequence[Record], *, baseline: str | None = None) -> Record:
 
     Raises:
         ValueError: if there is no record, the data differ, an outcome, a corruption or a probe
-            contradicts another's, no threshold is shared, or the records name different baselines.
+            contradicts another's, no threshold is shared, or the records name different baselines
+            or judges.
     """
     if not records:
         raise ValueError("There is no record to join")
@@ -83,6 +87,9 @@ def join(records: Sequence[Record], *, baseline: str | None = None) -> Record:
     probes = joint_probes(records)
     if probes:
         config["probes"] = probes
+    judge = joint_judge(records)
+    if judge is not None:
+        config["judge"] = judge
     names = tuple(str(probe["spec"]) for probe in probes)
     data = JointData(records, models, attacks, axes, names, thresholds)
     for r in range(len(records)):
@@ -112,6 +119,7 @@ def join(records: Sequence[Record], *, baseline: str | None = None) -> Record:
         probes=names,
         probed=data.probed,
         attention=data.attention,
+        judged=data.judged,
     )
     return replace(joined, aggregates=record_numbers(joined))
 
@@ -166,7 +174,7 @@ def _first_difference(one: Sequence[str], other: Sequence[str]) -> str:
 
 
 _JOINED_APART = (
-    "corruptions", "with_extra", "clean", "baseline", "attention", "probes", "joined",
+    "corruptions", "with_extra", "clean", "baseline", "attention", "probes", "judge", "joined",
 )  # fmt: skip
 
 
@@ -218,6 +226,7 @@ def _facts(record: Record) -> list[Config]:
             "corruptions": list(record.axes.corruptions),
             "severities": list(record.axes.severities),
             "probes": list(record.probes),
+            "judge": record.judge,
         }
     ]
 

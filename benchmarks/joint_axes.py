@@ -199,6 +199,26 @@ def joint_thresholds(records: Sequence[Record]) -> NDArray[np.float64]:
     return np.array(shared, np.float64)
 
 
+def joint_judge(records: Sequence[Record]) -> dict[str, Any] | None:
+    """The judge of the records that have one.
+
+    Raises:
+        ValueError: if there are two: what one believes says nothing of what the other would.
+    """
+    found: dict[str, tuple[dict[str, Any], Record]] = {}
+    for record in records:
+        described: Any = record.config.get("judge")
+        if described is not None:
+            found.setdefault(described["digest"], (dict(described), record))
+    if len(found) > 1:
+        (one, held_by), (other, its) = list(found.values())[:2]
+        raise ValueError(
+            f"{held_by.path} was judged by {one['name']} and {its.path} by {other['name']}: what "
+            "is believed compares under one judge alone. Leave one of them out, or judge both alike"
+        )
+    return next((described for described, _ in found.values()), None)
+
+
 def joint_baseline(
     records: Sequence[Record], models: Axis, axes: CorruptionAxes, asked: str | None
 ) -> dict[str, Any] | None:

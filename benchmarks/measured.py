@@ -19,6 +19,7 @@ class Measured(NamedTuple):
     probed: dict[str, Array]
     attention: dict[str, Array]
     timing: dict[str, Array]
+    judged: dict[str, Array]
 
 
 def nothing_measured(
@@ -30,11 +31,12 @@ def nothing_measured(
     thresholds: int,
     *,
     attention: bool = False,
+    judged: bool = False,
 ) -> Measured:
     """Arrays of so many models, attacks, probes, examples and thresholds, ready to write into.
 
-    Columns are at their fills, seconds are 0. Without corruptions, probes, or attention, there
-    are no such arrays.
+    Columns are at their fills, seconds are 0. Without corruptions, probes, attention or
+    a judge there are no such arrays.
     """
     by_attack = (models, attacks)
     by_corruption = (models, len(axes.corruptions), len(axes.severities))
@@ -58,6 +60,7 @@ def nothing_measured(
         _filled(kinds, (models, probes, examples)) if probes else {},
         _filled(columns.ATTENTION, (*by_corruption, examples)) if attention else {},
         {name: np.zeros(shape) for name, shape in seconds.items()},
+        _filled(columns.JUDGED, (*by_attack, examples)) if judged else {},
     )
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +18,7 @@ from benchmarks import columns, metrics
 from benchmarks.attention import drift, logits_and_maps
 from benchmarks.cells import CellResult, KeptImages
 from benchmarks.evaluation import float32_forward, float32_logits, refuse_outside
+from benchmarks.judging import readings
 from benchmarks.layers import SpatialLayer
 from benchmarks.planning import Cell, Plan
 from benchmarks.suite import Condition, Made, Shard
@@ -103,16 +104,21 @@ def made_images(plan: Plan, made: Made, shard: Shard, rows: slice) -> Tensor:
 
 
 def attack_cell(
-    plan: Plan, cell: Cell, model: nn.Module, shard: Shard, clean: CellResult
+    plan: Plan,
+    cell: Cell,
+    model: nn.Module,
+    shard: Shard,
+    clean: CellResult,
+    judge: nn.Module | None = None,
 ) -> CellResult:
     """Attack the images of a shard that the model has right, and measure every result anew.
 
     Success is never the attack's word: each result is given to the model once more in float32, as
-    it is and after rounding to 8 bits.
+    it is and after rounding to 8 bits. The judge reads it as it is, and its original.
 
     Raises:
-        ValueError: if the attack returns something that is not images in [0, 1], or the model
-            answers it with logits that are not finite.
+        ValueError: if the attack returns something that is not images in [0, 1], or the model or
+            the judge answers it with logits that are not finite.
     """
     if clean.rows is None or cell.condition is None:
         raise ValueError("an attack cell needs a condition and the shard's clean pass")
@@ -121,7 +127,8 @@ def attack_cell(
     given = clean.rows["right"] == 1
     if isinstance(condition.target, int):
         given &= clean.rows["label"] != condition.target
-    rows = _untouched(clean.rows, given, len(plan.thresholds))
+    kinds = columns.attack_columns(judged=judge is not None)
+    rows = _untouched(kinds, clean.rows, given, len(plan.thresholds))
     if not given.any():
         return CellResult(rows, seconds={"attack": 0.0, "evaluation": 0.0})
     chosen = torch.from_numpy(np.flatnonzero(given)).to(images.device)
@@ -144,7 +151,7 @@ def attack_cell(
         # The attack has a target of its own, and these images are what it aims at.
         elsewhere = aimed != labels
         given[given] = _numpy(elsewhere)
-        rows = _untouched(clean.rows, given, len(plan.thresholds))
+        rows = _untouched(kinds, clean.rows, given, len(plan.thresholds))
         if not given.any():
             return CellResult(rows, seconds={"attack": attack_seconds, "evaluation": 0.0})
         attacked = _only(attacked, elsewhere)
@@ -152,6 +159,10 @@ def attack_cell(
 
     began = time.perf_counter()
     _evaluate(rows, given, plan, model, originals, labels, attacked, results, notes)
+    if judge is not None:
+        read = readings(judge, originals, results, plan.batch_size, notes.halved)
+        for name, values in read.items():
+            rows[f"judge_{name}"][given] = _numpy(values)
     notes.add(*attacked.cautions)
     seconds = {"attack": attack_seconds, "evaluation": time.perf_counter() - began}
     return CellResult(
@@ -221,10 +232,10 @@ def _on_device(plan: Plan, shard: Shard) -> tuple[Tensor, Tensor]:
 
 
 def _untouched(
-    clean: NDArray[np.void], given: NDArray[np.bool_], thresholds: int
+    kinds: Mapping[str, str], clean: NDArray[np.void], given: NDArray[np.bool_], thresholds: int
 ) -> NDArray[np.void]:
     """The rows of a shard as if no attack had been run."""
-    rows = columns.empty_rows(columns.ATTACK, len(clean), thresholds)
+    rows = columns.empty_rows(kinds, len(clean), thresholds)
     wrong = clean["right"] == 0
     rows["attacked"] = given
     rows["misclassified"] = wrong

@@ -23,6 +23,7 @@ from benchmarks.attention import attention_layers
 from benchmarks.baselines import describe_baseline
 from benchmarks.corruption_axes import CorruptionAxes, corruption_axes
 from benchmarks.identity import canonical_json, library_versions, sha256_json
+from benchmarks.judging import check_judge
 from benchmarks.layers import SpatialLayer
 from benchmarks.suite import Condition, Corrupted, Examples, Made, ModelEntry, Probed
 
@@ -102,6 +103,7 @@ class Plan:
         ids: int64 (N,), the ids of all examples, in order.
         attention: of each model, the layer at which what it looks at is measured, clean and
             corrupted; empty where it is not.
+        judge: reads what attacks make, and is not attacked; None where nothing is judged.
         kept_per_shard: how many attacked images of each shard are kept with their originals.
     """
 
@@ -123,6 +125,7 @@ class Plan:
     keep_images: bool
     save_images: int
     attention: tuple[SpatialLayer, ...]
+    judge: ModelEntry | None
     _by_place: Mapping[tuple[int, Happening, int], Cell] = field(repr=False)
 
     @property
@@ -188,6 +191,7 @@ def plan(
     *,
     corruptions: Sequence[Corrupted] = (),
     probes: Sequence[Probed] = (),
+    judge: ModelEntry | None = None,
     clean: bool = True,
     baseline: str | None = None,
     with_extra: bool = False,
@@ -213,6 +217,8 @@ def plan(
         examples: the data.
         corruptions: every corruption at every severity that is to be measured.
         probes: of different specs.
+        judge: a model that reads the results of all attacks and their originals: none of the
+            models, its classes numbered as theirs.
         clean: whether untouched images are classified too; attacks and probes need it, and so
             does relative mCE.
         baseline: what errors on corrupted images are divided by: the name of one of the models, or
@@ -242,6 +248,8 @@ def plan(
     """
     precision = _resolved_precision(precision, batch_size, device)
     _check(models, conditions, probes, examples, shard_size, thresholds, save_images)
+    if judge is not None:
+        check_judge(judge, models, conditions)
     places = [(each.corruption, each.severity) for each in corruptions]
     axes = corruption_axes(places, with_extra=with_extra)
     names = [model.name for model in models]
@@ -268,6 +276,8 @@ def plan(
         "keep_images": keep_images,
         "save_images": save_images,
     }
+    if judge is not None:  # cells without a judge stay what they were
+        attacked["judge"] = judge.digest
     described = [_described(condition) for condition in conditions]
     corrupted = [_described_corruption(each) for each in corruptions]
     happening: list[tuple[Happening, dict[str, object]]] = []
@@ -306,9 +316,7 @@ def plan(
         "examples": {"digest": examples.digest, "count": count},
         "class_names": None if class_names is None else list(class_names),
         "source": None if source is None else dict(source),
-        "models": [
-            {"name": m.name, "digest": m.digest, "description": dict(m.description)} for m in models
-        ],
+        "models": [_described_model(model) for model in models],
         "attacks": [{"name": name} | each for name, each in attacks],
     }
     if corruptions:
@@ -324,6 +332,8 @@ def plan(
         }
     if probes:
         config["probes"] = [dict(each.description) for each in probes]
+    if judge is not None:
+        config["judge"] = _described_model(judge)
     canonical_json(config)  # a description that JSON cannot hold is found now, not at the end
     return Plan(
         models=tuple(models),
@@ -344,6 +354,7 @@ def plan(
         keep_images=keep_images,
         save_images=save_images,
         attention=layers,
+        judge=judge,
         _by_place={(each.model, each.happening, each.start): each for each in cells},
     )
 
@@ -363,6 +374,10 @@ def told_apart(names: Sequence[str], seeds: Sequence[int]) -> tuple[str, ...]:
 def _resolved_precision(precision: str, batch_size: int | None, device: str) -> str:
     with engine(precision=precision, batch_size=batch_size):  # refuses what it does not know
         return str(Execution(precision).dtype(torch.device(device))).removeprefix("torch.")
+
+
+def _described_model(model: ModelEntry) -> dict[str, object]:
+    return {"name": model.name, "digest": model.digest, "description": dict(model.description)}
 
 
 def _described(condition: Condition) -> dict[str, object]:

@@ -62,6 +62,7 @@ class Record:
         probed: columns (M, P, E), as of ``corrupted``. Empty where nothing was probed.
         attention: columns (M, K, S, E); see `benchmarks.columns.ATTENTION`. Empty where what the
             models look at was not measured.
+        judged: columns (M, A, E); see `benchmarks.columns.JUDGED`. Empty without a judge.
     """
 
     path: Path
@@ -87,6 +88,13 @@ class Record:
     probes: tuple[str, ...] = ()
     probed: Mapping[str, columns.Array] = field(default_factory=dict)
     attention: Mapping[str, columns.Array] = field(default_factory=dict)
+    judged: Mapping[str, columns.Array] = field(default_factory=dict)
+
+    @property
+    def judge(self) -> str | None:
+        """The name of the model that judged the attacks' results, where one did."""
+        described = self.config.get("judge")
+        return str(described["name"]) if isinstance(described, Mapping) else None
 
     def images(self, model: int, attack: int) -> KeptImages:
         """The images kept of one model under one attack, maybe none.
@@ -233,6 +241,9 @@ def _read(path: Path, file: h5py.File) -> Record:
     attention = {}
     if "attention" in file:
         attention = {name: file[f"attention/{name}"][()] for name in columns.ATTENTION}
+    judged = {}
+    if "judged" in file:
+        judged = {name: file[f"judged/{name}"][()] for name in columns.JUDGED}
     record = Record(
         path=path,
         config=config,
@@ -256,6 +267,7 @@ def _read(path: Path, file: h5py.File) -> Record:
         probes=probes,
         probed=probed,
         attention=attention,
+        judged=judged,
     )
     _check_shapes(path, record, sizes)
     check_form(record)
@@ -323,6 +335,8 @@ def _check_shapes(path: Path, record: Record, sizes: Mapping[str, int]) -> None:
     corrupted = (sizes["model"], len(record.axes.corruptions), len(record.axes.severities))
     for name, values in {**record.corrupted, **record.attention}.items():
         _check_shape(path, name, values, (*corrupted, sizes["example"]))
+    for name, values in record.judged.items():
+        _check_shape(path, f"judged {name}", values, (*cells, sizes["example"]))
     for name, values in record.probed.items():
         shape = (sizes["model"], len(record.probes), sizes["example"])
         _check_shape(path, name, values, shape)

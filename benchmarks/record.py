@@ -33,7 +33,11 @@ _NOTES = {
     "goal_confidence": "softmax probability that a success needs",
     "robust": "right when clean and under every attack that was run",
     "attack_seconds": "in the attack",
-    "evaluation_seconds": "in the float32 re-evaluation and the measures",
+    "evaluation_seconds": "in the float32 re-evaluation, the measures and what the judge reads",
+    "believed_rate": "successes in which the judge reads the model's new class / successes",
+    "believed_before_rate": "successes in whose originals it reads that class / successes",
+    "judge_keeps_rate": "successes in which the judge reads the true class / successes",
+    "judge_wrong_before_rate": "successes whose originals the judge has wrong / successes",
     "clean_seconds": "in the clean pass",
     "corruption_seconds": "in corrupting, on the first model that needed the images",
     "corrupted_evaluation_seconds": "in the float32 evaluation of corrupted images",
@@ -204,6 +208,8 @@ def _tables(record: Record) -> Iterator[tuple[str, Sequence[str], str, Array]]:
         dims = (*attack, "example", *threshold)
         yield f"attacked/{name}", dims, kind, record.attacked[name]
     yield "attacked/goal_confidence", attack, "f8", record.attacked["goal_confidence"]
+    for name, values in record.judged.items():
+        yield f"judged/{name}", (*attack, "example"), columns.JUDGED[name], values
     for name, values in record.corrupted.items():
         dims = (*corruption, "example")
         yield f"corrupted/{name}", dims, columns.CORRUPTED[name], values

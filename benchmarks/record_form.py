@@ -36,6 +36,7 @@ CONFIG = {
         [{"corruption": str, "severity": int, "description": Mapping}],
         NONE,
     ),
+    "judge?": (MODEL, NONE),
     "baseline?": ({"name": str, "measured": bool, "source": str}, NONE),
     "attention?": (Mapping, NONE),
     "class_names?": (TEXTS, NONE),
@@ -74,6 +75,8 @@ def check_form(record: "Record") -> None:
         raise ValueError(f"{record.path} is damaged: attention is not what it should be")
     if record.corrupted and config.get("corruptions") is None:
         raise ValueError(f"{record.path} is damaged: its configuration has no corruptions")
+    if record.judged and config.get("judge") is None:
+        raise ValueError(f"{record.path} is damaged: its configuration has no judge")
     if not fits(record.versions, Mapping):
         raise ValueError(f"{record.path} is damaged: versions is not what it should be")
     for what, form, entries in (

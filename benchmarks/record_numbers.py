@@ -9,6 +9,7 @@ from benchmarks import columns
 from benchmarks.aggregates import aggregate, error_numbers
 from benchmarks.attention_aggregates import attention_aggregates, attention_dims
 from benchmarks.baselines import Baseline
+from benchmarks.believability import belief_numbers
 from benchmarks.budgets import worst_case_attacks
 from benchmarks.columns import Array
 from benchmarks.corruption_aggregates import (
@@ -67,6 +68,10 @@ def _of_model(record: Record, m: int, baseline: Baseline | Verdicts | None) -> M
     if record.attention:
         own = {name: values[m] for name, values in record.attention.items()}
         found |= attention_aggregates(record.axes, own, record.seed)
+    if record.judged:
+        attacked = {name: values[m] for name, values in record.attacked.items()}
+        judged = {name: values[m] for name, values in record.judged.items()}
+        found |= belief_numbers(record.clean["label"][m], attacked, judged)
     if record.probed:
         found |= error_numbers(PROBE_ERROR, record.probed["right"][m])
     return found

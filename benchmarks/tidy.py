@@ -10,6 +10,7 @@ from benchmarks.aggregates import COUNTS, MEANS_OVER_ATTACKED, MEANS_OVER_SUCCES
 from benchmarks.attention_aggregates import MEASURES
 from benchmarks.attention_aggregates import NUMBERS as ATTENTION
 from benchmarks.attention_results import ATTENTION_DENOMINATORS
+from benchmarks.believability import BELIEF_RATES, JUDGED_SUCCESSES
 from benchmarks.columns import Array
 from benchmarks.intervals import wilson
 from benchmarks.reading import Record
@@ -45,6 +46,8 @@ _OVER = {
     "median_confidence": "succeeded",
     "median_pixel_change": "attacked",
     "max_linf": "attacked",
+    **dict.fromkeys((*BELIEF_RATES, *BELIEF_RATES.values()), JUDGED_SUCCESSES),
+    JUDGED_SUCCESSES: "succeeded",
 }
 """Which count each number of an attack is taken over."""
 
@@ -60,6 +63,8 @@ _WORDS = {
     },
     **{f"{name}_undefined": ATTENTION_DENOMINATORS["undefined"] for name in MEASURES},
     **{name: DENOMINATORS.get(name, f"{name.replace('_', ' ')} among images") for name in COUNTS},
+    **{name: f"{name.replace('_', ' ')} among the successes" for name in BELIEF_RATES.values()},
+    JUDGED_SUCCESSES: "successes that the judge has read",
 }
 _ALL_WORDS = {**DENOMINATORS, **CORRUPTION_DENOMINATORS, **_WORDS}
 _NOT_NUMBERS = ("robust", "worst_case_images")
@@ -112,7 +117,7 @@ def _rows_of(record: Record, m: int) -> Iterator[Row]:
 
 def image_columns(record: Record) -> dict[str, type]:
     """The columns of `image_tables` for a record, and what they hold."""
-    measured = {**columns.CLEAN, **columns.ATTACK}
+    measured = {**columns.CLEAN, **columns.attack_columns(judged=bool(record.judged))}
     if record.attention:
         measured |= columns.ATTENTION
     measured.pop("pixels_over_threshold")
@@ -159,6 +164,7 @@ def _conditions(
         found = {name: record.attacked[name][m, a] for name in columns.ATTACK}
         over = found.pop("pixels_over_threshold")
         found |= {_over(t): over[:, i] for i, t in enumerate(record.thresholds.tolist())}
+        found |= {f"judge_{name}": values[m, a] for name, values in record.judged.items()}
         found["label"] = clean["label"]
         yield {"kind": "attack", "condition": attack, "severity": None}, "attacked", found
     for k, corruption in enumerate(record.axes.corruptions):

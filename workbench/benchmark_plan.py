@@ -22,11 +22,19 @@ from workbench.corruptions import (
 from workbench.datasets.corrupted import find_set
 from workbench.devices import resolve_device
 from workbench.errors import UsageError, suggestion
+from workbench.judges import wanted_judge
 from workbench.models import require_gradient
 from workbench.option_texts import parse_eps, parse_thresholds
 from workbench.running import cell_size
 from workbench.stored_corruptions import stored_corruptions
-from workbench.subjects import Options, Subjects, Wanted, load_subjects, model_entries
+from workbench.subjects import (
+    Options,
+    Subjects,
+    Wanted,
+    judge_entry,
+    load_subjects,
+    model_entries,
+)
 from workbench.suite_models import Training
 
 VALUES_PER_CELL = 2**24  # image values in a cell: seconds of work for a small net, 67 MB of images
@@ -94,7 +102,9 @@ def resolve(
     """
     place = find_images(options, asked)
     device = resolve_device(options["device"], options["threads"])
-    subjects = load_subjects({**options, "data": place.data}, console, wanted)
+    named = [(each.checkpoint, each.name) for each in wanted]
+    judge = wanted_judge(options, named, options["attacks"])
+    subjects = load_subjects({**options, "data": place.data}, console, wanted, judge)
     dataset = subjects.dataset
     if baseline == ALEXNET and ALEXNET not in {each.name for each in wanted}:
         _refuse_other_strengths(options, subjects)
@@ -114,6 +124,7 @@ def resolve(
         dataset,
         corruptions=_corruptions(options, asked, place, subjects, device),
         probes=make_probes(options["probes"] or (), seed=options["seed"]),
+        judge=judge_entry(subjects, device),
         clean=place.clean,
         baseline=baseline,
         with_extra=options["with_extra"],

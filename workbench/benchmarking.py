@@ -47,6 +47,7 @@ from workbench.run_directory import (
     resume_command,
 )
 from workbench.running import (
+    judge_lines,
     refuse_near_chance,
     run_cells,
     run_config,
@@ -231,6 +232,7 @@ def _say_plan(asked: Asked, options: Options, console: Console) -> None:
     if corruptions:
         severities = ", ".join(map(str, todo.axes.severities))
         lines += [f"corruptions: {', '.join(corruptions)}", f"severities: {severities}"]
+    lines += judge_lines(todo)
     if todo.attention:
         looked = zip(todo.models, todo.attention, strict=True)
         told = "; ".join(f"{layer.name} of {model.name}" for model, layer in looked)

@@ -26,6 +26,7 @@ TRIED = 2  # images that an attack is counted on
 TIMED = 32  # images at most that a pass, a corruption or a probe is timed on
 MARGIN = 1e4  # in logits, of the network that is not fooled
 EVALUATIONS = 2  # of each attacked image: as it is, and in 8 bits
+READINGS = 2  # of an attacked image by the judge: the result and the original
 BACKWARD = 2  # forward passes that a backward one takes: two matrix products for each of its one
 
 
@@ -110,6 +111,11 @@ def estimate(todo: Plan, left: Sequence[Cell] | None = None) -> Estimate:
             seconds += max(0.0, map_seconds - forward_seconds) * looked[m]
         if isinstance(learned, int):
             training += forward_seconds * (1 + BACKWARD) * learned
+    if todo.judge is not None:
+        read = READINGS * sum(cell.stop - cell.start for cell in left if cell.kind == "attack")
+        judging = _forward(todo.judge.get(), shown, todo.batch_size)
+        seconds += _timed(judging) / len(shown) * read if read else 0.0
+        forwards.append(read)
     size = _bytes(todo, left, shown)
     return Estimate(sum(forwards), sum(backwards), seconds, training, size, uncounted)
 
@@ -178,7 +184,9 @@ def _timed(work: Callable[[], object]) -> float:
 def _bytes(todo: Plan, left: Sequence[Cell], images: Tensor) -> int:
     rows = {
         "clean": columns.empty_rows(columns.CLEAN, 0),
-        "attack": columns.empty_rows(columns.ATTACK, 0, len(todo.thresholds)),
+        "attack": columns.empty_rows(
+            columns.attack_columns(judged=todo.judge is not None), 0, len(todo.thresholds)
+        ),
         "corruption": columns.empty_rows(
             {**columns.CORRUPTED, **(columns.ATTENTION if todo.attention else {})}, 0
         ),

@@ -216,6 +216,27 @@ Targeted = Annotated[
     ),
 ]
 
+Judge = Annotated[
+    str | None,
+    typer.Option(
+        "--judge",
+        metavar="CHECKPOINT",
+        rich_help_panel=ATTACK,
+        help="A model that is not attacked and reads what attacks make: how often does it, too, "
+        "see the new class?",
+    ),
+]
+JudgeOptions = Annotated[
+    str | None,
+    typer.Option(
+        "--judge-options",
+        metavar="NAME=VALUE,...",
+        rich_help_panel=ATTACK,
+        help="What the judge is, in place of the flags of the models, which else hold for it too: "
+        "'arch=timm:resnet18, mean=0.5,0.5,0.5, std=0.2,0.2,0.2'.",
+    ),
+]
+
 Thresholds = Annotated[
     str,
     typer.Option(

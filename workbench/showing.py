@@ -116,10 +116,17 @@ def _summary(record: Record) -> dict[str, Any]:
         "corruptions": list(record.axes.corruptions),
         "severities": list(record.axes.severities),
         "probes": list(record.probes),
+        "judge": _judge(config.get("judge")),
         "baseline": config.get("baseline"),
         "kept_images": len(record.kept),
         "joined": config.get("joined"),
     }
+
+
+def _judge(entry: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if entry is None:
+        return None
+    return _described(entry["name"], entry.get("description") or {}, entry["digest"])
 
 
 def _described(name: str, description: Mapping[str, Any], digest: str) -> dict[str, Any]:
@@ -150,6 +157,9 @@ def _lines(record: Record, summary: Mapping[str, Any]) -> list[str]:
         f"models: {len(record.models)}",
         f"attacks: {', '.join(map(short_spec, record.attacks)) or 'none'}",
     ]
+    if summary["judge"] is not None:
+        judge = summary["judge"]
+        lines.append(f"judge of attacks: {judge['name']}, digest {judge['digest'][:DIGITS]}")
     if record.corrupted:
         severities = ", ".join(map(str, record.axes.severities))
         lines.append(

@@ -69,12 +69,15 @@ class Subjects:
         models: with names that differ.
         reload: for each model, what `load_described` needs to load it again; JSON values.
         source: what was asked for of the data; JSON values.
+        judge: a model that reads what attacks make, and what `load_described` needs for it; None
+            where none was asked for.
     """
 
     dataset: Dataset
     models: tuple[LoadedModel, ...]
     reload: tuple[Mapping[str, Any], ...]
     source: Mapping[str, Any]
+    judge: tuple[LoadedModel, Mapping[str, Any]] | None = None
 
     def recorded(self, corrupted: Path | None = None) -> dict[str, Any]:
         """Where the data are, for the record: paths as they hold from any folder.
@@ -138,7 +141,10 @@ def wanted_models(options: Options) -> list[Wanted]:
 
 
 def load_subjects(
-    options: Options, console: Console, wanted: Sequence[Wanted] | None = None
+    options: Options,
+    console: Console,
+    wanted: Sequence[Wanted] | None = None,
+    judge: Wanted | None = None,
 ) -> Subjects:
     """Load the data and every model, and number the labels as the models do.
 
@@ -146,6 +152,7 @@ def load_subjects(
         options: the parsed command line.
         console: where output goes.
         wanted: the models; else those of the command line.
+        judge: one more, which is not attacked.
 
     Raises:
         UsageError: something cannot be loaded, or models and data do not fit together.
@@ -157,7 +164,7 @@ def load_subjects(
     fitted: Dataset | None = None
     models: list[LoadedModel] = []
     reload: list[Mapping[str, Any]] = []
-    for each in wanted:
+    for each in (*wanted, *([] if judge is None else [judge])):
         name, facts = each.name, dataset.facts
         loaded = each.loaded or load_model(each.checkpoint, each.options, data=facts)
         loaded = replace(loaded, name=name)
@@ -173,7 +180,8 @@ def load_subjects(
         if fitted is not None and not _same(fitted, mine.dataset, whole=dataset):
             raise UsageError(
                 f"{name} numbers the classes of {dataset.name} otherwise than "
-                f"{wanted[0].name}; measure them one by one."
+                f"{wanted[0].name}; "
+                + ("it cannot judge." if each is judge else "measure them one by one.")
             )
         fitted = fitted or mine.dataset
         for notice in notices:
@@ -187,7 +195,8 @@ def load_subjects(
     chosen = fitted.take(options["limit"])
     source = {key: options[key] for key in ("data", "split", "limit", "classes")}
     source["label"] = label
-    return Subjects(chosen, tuple(models), tuple(reload), source)
+    judging = None if judge is None else (models.pop(), reload.pop())
+    return Subjects(chosen, tuple(models), tuple(reload), source, judging)
 
 
 def _is_class_name(label: str | None) -> bool:
@@ -229,13 +238,22 @@ def _same(one: Dataset, other: Dataset, *, whole: Dataset) -> bool:
 def model_entries(subjects: Subjects, device: torch.device) -> tuple[ModelEntry, ...]:
     """The models as the runner wants them, each moved to the device when it is its turn."""
     return tuple(
-        ModelEntry(
-            name=loaded.name,
-            digest=loaded.digest,
-            description={**loaded.description, "reload": dict(reload)},
-            get=_On(loaded.model, device),
-        )
+        _entry(loaded, reload, device)
         for loaded, reload in zip(subjects.models, subjects.reload, strict=True)
+    )
+
+
+def judge_entry(subjects: Subjects, device: torch.device) -> ModelEntry | None:
+    """The judge likewise, where there is one."""
+    return None if subjects.judge is None else _entry(*subjects.judge, device)
+
+
+def _entry(loaded: LoadedModel, reload: Mapping[str, Any], device: torch.device) -> ModelEntry:
+    return ModelEntry(
+        name=loaded.name,
+        digest=loaded.digest,
+        description={**loaded.description, "reload": dict(reload)},
+        get=_On(loaded.model, device),
     )
 
 

@@ -49,6 +49,8 @@ def benchmark(
     ] = None,
     eps: o.Eps = None,
     targeted: o.Targeted = None,
+    judge: o.Judge = None,
+    judge_options: o.JudgeOptions = None,
     probes: Annotated[
         list[str] | None,
         typer.Option(

@@ -15,6 +15,7 @@ from workbench.drawing.marks import svg
 from workbench.drawing.panels import panel_drawing, swatch
 from workbench.report import summary
 from workbench.report.attack_charts import (
+    belief_chart,
     change_chart,
     probe_chart,
     robust_chart,
@@ -114,6 +115,7 @@ def report_of(record: Record, comparison: Mapping[str, Any]) -> Report:
             _blocks(
                 robust_chart(comparison, rows),
                 change_chart(comparison, rows),
+                belief_chart(record, comparison, rows),
                 threshold_chart(comparison, rows),
                 steps_chart(record, rows),
                 Block(title="Each attack in numbers", tables=attacks),
