@@ -93,7 +93,7 @@ def summary(found: Sweep, seed: int) -> Mapping[str, Array]:
     - ``confidence``: mean probability of the class that is followed; bootstrap.
     - ``change``: of it since the first position, paired; bootstrap.
     - ``right``, ``inside``: share of answers that are it, that are in its superclass (NaN where
-      none are known); Wilson, or bootstrap where images have several draws.
+      none are known); Wilson, or bootstrap where the draws of an image differ.
     - ``peaks``: of how many images the confidence is the highest there; no interval.
     """
     confidence = _units(found.true_confidence)
@@ -122,6 +122,8 @@ def _share(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     """Intervals (P, 2) of the means of shares (U, P)."""
     if len(values) < 2 or np.isnan(values).any():
         return np.full((values.shape[1], 2), np.nan)
-    if np.isin(values, (0, 1)).all():
-        return wilson(values.sum(axis=0), len(values))
-    return bootstrap_means(values, seed)
+    whole = np.isin(values, (0, 1)).all(axis=0)  # resampling nothing but hits would find no doubt
+    counted = wilson(np.rint(values.sum(axis=0)), len(values))
+    return (
+        counted if whole.all() else np.where(whole[:, None], counted, bootstrap_means(values, seed))
+    )

@@ -231,3 +231,14 @@ def test_images_with_draws_are_resampled_by_image():
     np.testing.assert_allclose(numbers["confidence_interval"][0, 1], bootstrap_mean(means, 0))
     assert found.resampled == "images"
     assert len(found.class_names) == CLASSES
+
+
+def test_a_share_of_1_leaves_doubt_however_many_draws_there_are():
+    found = swept(noise_dial([0, 2], normalised=True), models=1, count=4, draws=3)
+    ranks = np.zeros_like(found.true_rank)
+    ranks[0, 0, 0, 1] = 1  # at the second position one of three draws of one image is wrong
+    numbers = summary(replace(found, true_rank=ranks), seed=0)
+    np.testing.assert_allclose(numbers["right"], [[1, 11 / 12]])
+    np.testing.assert_allclose(numbers["right_interval"][0, 0], wilson(4, 4))
+    shares = np.array([[2 / 3], [1], [1], [1]])
+    np.testing.assert_allclose(numbers["right_interval"][0, 1], bootstrap_means(shares, 0)[0])
