@@ -4,8 +4,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks.columns import Array
 from benchmarks.sweep_files import read_sweep
 from benchmarks.sweep_numbers import Sweep, summary
@@ -107,7 +105,7 @@ def _summary_documents(found: Sweep, numbers: Mapping[str, Array]) -> Iterator[d
             yield {
                 "model": model,
                 "value": float(value),
-                **{name: _plain(values[m, p]) for name, values in numbers.items()},
+                **{name: values[m, p].tolist() for name, values in numbers.items()},
             }
 
 
@@ -254,11 +252,3 @@ def _counted(found: Sweep) -> str:
 def _of_class(found: Sweep, model: int, image: int) -> str:
     name = found.class_names[int(found.true_class[model, image])]
     return name if found.labels[image] >= 0 else f"first taken for {name}"
-
-
-def _plain(value: Any) -> Any:
-    """JSON values, None for what is not known."""
-    values = np.asarray(value, np.float64)
-    if values.ndim:
-        return [_plain(each) for each in values]
-    return float(values) if np.isfinite(values) else None

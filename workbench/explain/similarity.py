@@ -3,7 +3,6 @@
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,8 +126,8 @@ def _exhibit(name: str, one: ViewedModel, other: ViewedModel, alike: Similarity)
         numbers={
             "models": [one.label, other.label],
             "layers": [list(alike.first_layers), list(alike.second_layers)],
-            "cka": _plain(alike.values),
-            "intervals": _plain(alike.intervals()),
+            "cka": alike.values,
+            "intervals": alike.intervals(),
             "undefined": [dict(reasons) for reasons in alike.undefined],
             "images": alike.images,
             "batches": batches,
@@ -172,10 +171,3 @@ def _text(value: float, interval: NDArray[np.float64], digits: int = 2) -> str:
     low, high = (f"{end:z.{digits}f}" for end in interval)
     text = f"{value:z.{digits}f}" + (f" [{low}, {high}]" if np.isfinite(interval).all() else "")
     return text.replace("-", MINUS)
-
-
-def _plain(values: NDArray[np.float64]) -> Any:
-    """Nested lists; None where a number is NaN."""
-    whole = values.astype(object)
-    whole[~np.isfinite(values)] = None
-    return whole.tolist()
