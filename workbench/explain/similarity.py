@@ -101,8 +101,13 @@ def _exhibit(name: str, one: ViewedModel, other: ViewedModel, alike: Similarity)
     batches = len(alike.without) or 1
     note = (
         "Unbiased linear CKA: 1 where the same images are alike in both layers, about 0 where the "
-        f"layers have nothing in common. {alike.images:,} images in {batches} batches of "
-        f"{alike.batch_size}; 95 % intervals in brackets, by the jackknife over batches."
+        f"layers have nothing in common. {alike.images:,} images in "
+    )
+    note += (
+        f"{batches} batches of up to {alike.batch_size}; 95 % intervals in brackets, by the "
+        "jackknife over batches."
+        if batches > 1
+        else "one batch: too few for intervals, so how far off the values are is not known."
     )
     for model, reasons in zip((one, other), alike.undefined, strict=True):
         for layer, reason in () if same and model is not one else reasons.items():
