@@ -1,5 +1,6 @@
 """What `workbench explain` does: load models and data, take the views, keep and show them."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -174,7 +175,11 @@ def _viewed(
 
 
 def _config(options: Options, subjects: Subjects, names: Sequence[str]) -> dict[str, Any]:
-    """What must be the same for a run to be taken up again."""
+    """What must be the same for a run to be taken up again.
+
+    Images are told by a sample: most views look at a few of what may be a million files.
+    """
+    data = subjects.dataset
     asked = (
         *("layers", "corruptions", "severities", "show", "of_class", "seed"),
         *("methods", "ig_steps", "explained", "superclasses"),
@@ -182,6 +187,10 @@ def _config(options: Options, subjects: Subjects, names: Sequence[str]) -> dict[
     return {
         "views": list(names),
         "models": [{"name": m.name, "digest": m.digest} for m in subjects.models],
-        "examples": subjects.dataset.digest,
+        "examples": {
+            "count": len(data),
+            "labels": hashlib.sha256(data.labels.astype("<i8").tobytes()).hexdigest(),
+            "sample": data.take(SANITY_IMAGES).digest,
+        },
         **{key: options[key] for key in asked},
     }
