@@ -17,7 +17,7 @@ from workbench.explain.viewed import Asked, Viewed, ViewedModel
 from workbench.models.classifier import freeze
 from workbench.plugins import add_plugins
 from workbench.run_directory import RunDirectory, open_run
-from workbench.subjects import Options, Subjects, load_subjects
+from workbench.subjects import Options, Subjects, load_subjects, model_entries
 
 
 def explain_checkpoints(options: Options, arguments: Sequence[str], console: Console) -> None:
@@ -121,6 +121,9 @@ def _viewed(
         device=device,
         batch_size=options["batch_size"],
         seed=options["seed"],
+        entries=model_entries(subjects, device),
+        source=subjects.recorded(),
+        command=directory.command,
     )
 
 
