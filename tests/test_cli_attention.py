@@ -12,26 +12,45 @@ from benchmarks import read_record
 from workbench.models import build
 
 CORRUPTIONS = ("--corruptions", "contrast,brightness", "--severities", "1,5")
-NETWORK, SIDE = "resnet20", 16
+SIDE = 16
+
+READER = """
+import torch
+from torch import nn
+
+def net():
+    cells = nn.Conv2d(1, 1, 1)
+    nn.init.ones_(cells.weight), nn.init.zeros_(cells.bias)
+    head = nn.Linear(4, 4, bias=False)
+    head.weight.data = 20 * torch.eye(4)
+    parts = {"cells": cells, "quarters": nn.AvgPool2d(8), "flat": nn.Flatten(), "head": head}
+    network = nn.Sequential()
+    for name, part in parts.items():
+        network.add_module(name, part)
+    return network
+"""
+
+
+def enlarged(count, seed):
+    images, labels = quadrants(count, seed)
+    return images.repeat(2, axis=1).repeat(2, axis=2), labels
 
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory):
-    """Data and a convolutional network that nobody trained: what it looks at is still there."""
+    """Data, and a network that reads which quarter is the brightest."""
     folder = tmp_path_factory.mktemp("task")
-    torch.manual_seed(0)
-    network = build(NETWORK, channels=1, classes=CLASSES, input_size=(SIDE, SIDE))
-    torch.save(network.state_dict(), folder / "net.pt")
-    images, labels = quadrants(24, seed=2)
-    np.savez(folder / "data.npz", images=images.repeat(2, axis=1).repeat(2, axis=2), labels=labels)
-    return folder / "net.pt", folder / "data.npz", folder
+    (folder / "net.py").write_text(READER)
+    images, labels = enlarged(24, seed=2)
+    np.savez(folder / "data.npz", images=images, labels=labels)
+    return f"{folder / 'net.py'}:net", folder / "data.npz", folder
 
 
 @pytest.fixture(scope="module")
 def measured(task):
     checkpoint, data, folder = task
     found = workbench(
-        *("benchmark", checkpoint, "--arch", NETWORK, "--data", data, "--force", *CORRUPTIONS),
+        *("benchmark", checkpoint, "--data", data, *CORRUPTIONS),
         *("--attention", "--output", folder / "run", "--json"),
     )
     assert found.code == 0, found.err
@@ -41,8 +60,8 @@ def measured(task):
 def test_the_document_and_the_record_have_the_drift(task, measured):
     (told,) = measured.document["attention_results"]
     record = read_record(task[2] / "run" / "record.h5")
-    assert told["layer"] == record.config["attention"]["net"]
-    assert (told["layer"]["height"], told["layer"]["width"]) == (4, 4)
+    assert told["layer"] == record.config["attention"][told["model"]]
+    assert (told["layer"]["height"], told["layer"]["width"]) == (2, 2)
     for name, severity in (("contrast", "5"), ("brightness", "1")):
         place = record.axes.place(name, int(severity))
         shares = record.attention["kept_mass"][(0, *place)]
@@ -91,12 +110,12 @@ def test_the_report_has_a_part_and_a_figure(task, measured):
 def test_it_resumes_and_a_dry_run_names_the_layer(task, measured):
     checkpoint, data, folder = task
     again = (
-        *("benchmark", checkpoint, "--arch", NETWORK, "--data", data, "--force", *CORRUPTIONS),
+        *("benchmark", checkpoint, "--data", data, *CORRUPTIONS),
         *("--attention", "--output", folder / "run"),
     )
     told = workbench(*again, "--dry-run")
     assert told.code == 0, told.err
-    assert "attention: at layer3" in told.out
+    assert "attention: at quarters" in told.out
     assert "cells: 5, of which 5 are finished" in told.out
     refused(workbench(*(each for each in again if each != "--attention")), "attention")
 
@@ -106,7 +125,7 @@ def test_a_suite_may_ask_for_it(task, tmp_path):
     suite = tmp_path / "mine.toml"
     suite.write_text('attention = true\ncorruptions = "fog"\nseverities = "3"\n')
     found = workbench(
-        *("benchmark", checkpoint, "--arch", NETWORK, "--data", data, "--force"),
+        *("benchmark", checkpoint, "--data", data),
         *("--suite", suite, "--output", tmp_path / "run", "--json"),
     )
     assert found.code == 0, found.err
@@ -134,7 +153,7 @@ def test_what_cannot_be_measured_is_told(task, tmp_path):
     )
     run = tmp_path / "without"
     found = workbench(
-        *("benchmark", checkpoint, "--arch", NETWORK, "--data", data, "--force", *CORRUPTIONS),
+        *("benchmark", checkpoint, "--data", data, *CORRUPTIONS),
         *("--output", run),
     )
     assert found.code == 0, found.err
@@ -143,7 +162,7 @@ def test_what_cannot_be_measured_is_told(task, tmp_path):
 
 def test_explain_keeps_the_record_the_table_and_the_figure(task, tmp_path):
     checkpoint, data, _ = task
-    command = ("explain", checkpoint, "--arch", NETWORK, "--data", data, "--view", "drift")
+    command = ("explain", checkpoint, "--data", data, "--view", "drift")
     found = workbench(*command, *CORRUPTIONS, "--output", tmp_path / "run", "--json")
     assert found.code == 0, found.err
     record = read_record(tmp_path / "run" / "record.h5")
@@ -151,15 +170,15 @@ def test_explain_keeps_the_record_the_table_and_the_figure(task, tmp_path):
     assert record.attention["kept_mass"].shape == (1, 2, 2, 24)
     assert (tmp_path / "run" / "figures" / "attention-drift.svg").exists()
     first, second = told["exhibits"]
-    assert first["numbers"]["models"][0]["layer"]["name"] == "layer3"
+    assert first["numbers"]["models"][0]["layer"]["name"] == "quarters"
     assert len(first["table"]["lines"]) == 5  # two of each corruption, and the mean
-    assert [line[1] for line in second["table"]["lines"]] == ["contrast", "brightness", "mean"]
+    assert [line[1] for line in second["table"]["lines"]] == ["brightness", "contrast", "mean"]
     named = workbench(
-        *(*command, *CORRUPTIONS, "--layers", "layer2", "--output", tmp_path / "other", "--json")
+        *(*command, *CORRUPTIONS, "--layers", "cell*", "--output", tmp_path / "other", "--json")
     )
-    assert named.document["exhibits"][0]["numbers"]["models"][0]["layer"]["name"] == "layer2"
+    assert named.document["exhibits"][0]["numbers"]["models"][0]["layer"]["name"] == "cells"
     refused(workbench(*command, "--output", tmp_path / "no"), "give --corruptions")
     refused(
-        workbench(*command, *CORRUPTIONS, "--layers", "layer9", "--output", tmp_path / "none"),
-        "no layer is called 'layer9'; nearest:",
+        workbench(*command, *CORRUPTIONS, "--layers", "cell", "--output", tmp_path / "none"),
+        "no layer is called 'cell'; nearest:",
     )
