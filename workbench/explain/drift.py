@@ -10,7 +10,7 @@ from benchmarks.layers import find_layers
 from workbench.benchmark_plan import LARGEST_CELL, VALUES_PER_CELL
 from workbench.corruptions import check_images, make_recipes
 from workbench.drawing.charts import words
-from workbench.drawing.numbers import interval_text, number_text
+from workbench.drawing.numbers import UNKNOWN, interval_text, number_text
 from workbench.drawing.panels import chart_drawing
 from workbench.errors import UsageError
 from workbench.exhibits import Exhibit, Table
@@ -124,11 +124,11 @@ def _kept(viewed: Viewed, record: Record, found: Sequence[dict[str, Any]]) -> Ta
     def lines() -> Iterator[tuple[str, ...]]:
         for model, each in zip(viewed.models, found, strict=True):
             for name, numbers in each["corruptions"].items():
-                for what, label in (("kept_mass", "kept mass"), ("accuracy", "accuracy")):
+                for what, label in (("kept_mass", "kept mass, %"), ("accuracy", "accuracy, %")):
                     told = numbers[what]
-                    yield (model.label, name, label, *_across(told, "percent"))
+                    yield (model.label, name, label, *_across(told))
             told = each["severities"]["kept_mass"]
-            yield (model.label, "mean", "kept mass", *_across(told, "percent"))
+            yield (model.label, "mean", "kept mass, %", *_across(told))
 
     severities = [f"severity {severity}" for severity in record.axes.severities]
     return Table(("model", "corruption", "", *severities), tuple(lines()))
@@ -152,10 +152,16 @@ def _moves(viewed: Viewed, record: Record, found: Sequence[dict[str, Any]]) -> T
     return Table(("model", "corruption", *MOVES.values()), tuple(lines()))
 
 
-def _across(told: dict[str, Any], form: str) -> Iterator[str]:
+def _across(told: dict[str, Any]) -> Iterator[str]:
+    """Fractions in whole percent, so that five severities stand side by side."""
     for severity, value in told["value"].items():
-        yield _told(value, told["interval"][severity], form)
+        if value is None:
+            yield UNKNOWN
+            continue
+        low, high = told["interval"][severity]
+        ends = "" if low is None or high is None else f" [{100 * low:.0f}, {100 * high:.0f}]"
+        yield f"{100 * value:.0f}{ends}"
 
 
-def _told(value: object, interval: Sequence[object], form: str = "number") -> str:
-    return f"{number_text(value, form)} {interval_text(interval, form)}".rstrip()
+def _told(value: object, interval: Sequence[object]) -> str:
+    return f"{number_text(value, 'number')} {interval_text(interval, 'number')}".rstrip()
