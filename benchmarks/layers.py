@@ -56,7 +56,7 @@ def named_layers(model: nn.Module) -> dict[str, nn.Module]:
     """Every block and leaf of a model by its dotted name, outer ones before their parts.
 
     Modules that only wrap another (one child, which has parts itself) are no part of the names:
-    they begin inside the network that does the work.
+    they begin inside the network that does the work. TorchScript lets nobody see its modules.
 
     >>> list(named_layers(nn.Sequential(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()))))
     ['0', '1']
@@ -68,7 +68,11 @@ def named_layers(model: nn.Module) -> dict[str, nn.Module]:
             break
         network = children[0]
     found = {name: module for name, module in network.named_modules() if name}
-    return found or dict(model.named_modules())
+    return {
+        name: module
+        for name, module in (found or dict(model.named_modules())).items()
+        if not isinstance(module, torch.jit.ScriptModule)
+    }
 
 
 @contextmanager

@@ -379,8 +379,10 @@ def _kept(
     if not count:
         return None
     rows = np.flatnonzero(given)
-    picks = torch.from_numpy(spread(rows, len(given), count))
-    kept = (_numpy(images[picks.to(images.device)]) for images in (originals, results))
+    picks = spread(rows, len(given), count)
+    kept = (
+        _numpy(images[torch.from_numpy(picks).to(images.device)]) for images in (originals, results)
+    )
     return KeptImages((cell.start + rows[picks]).astype(np.int64), *kept)
 
 

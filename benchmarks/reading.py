@@ -15,6 +15,7 @@ from benchmarks.cells import KeptImages
 from benchmarks.corruption_axes import CorruptionAxes
 from benchmarks.planning import FORMAT, FORMAT_VERSION
 from benchmarks.record_form import check_form
+from benchmarks.sweeps import FORMAT as SWEEP_FORMAT
 
 _TIMINGS = "timing"
 _MADE = [name for name in columns.CORRUPTED if name != "label"]  # it stands beside the clean pass
@@ -213,7 +214,7 @@ def same_data(first: Path, second: Path) -> list[str]:
 
 def _read(path: Path, file: h5py.File) -> Record:
     _check_format(path, file)
-    _check_safe(path, file)
+    check_safe(path, file)
     attributes = file.attrs
     sizes = {dim: len(file[dim]) for dim in ("model", "attack", "example", "threshold")}
     clean = {name: file[f"clean/{name}"][()] for name in columns.CLEAN}
@@ -275,6 +276,10 @@ class _Stored(dict[str, columns.Array]):
 
 def _check_format(path: Path, file: h5py.File) -> None:
     attributes = file.attrs
+    if attributes.get("format") == SWEEP_FORMAT:
+        raise ValueError(
+            f"{path} is a record of `workbench probe`: `workbench show {path}` checks and shows it."
+        )
     if attributes.get("format") != FORMAT:
         raise ValueError(f"{path} is an HDF5 file, but not a record of this program")
     version = int(attributes["format_version"])
@@ -288,7 +293,7 @@ def _check_format(path: Path, file: h5py.File) -> None:
         raise ValueError(f"{path} is incomplete: run its command again to finish it")
 
 
-def _check_safe(path: Path, file: h5py.File) -> None:
+def check_safe(path: Path, file: h5py.File) -> None:
     """Refuse what could lead outside the file, or to far more memory than it was written with."""
     size = path.stat().st_size
 

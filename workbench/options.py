@@ -187,7 +187,10 @@ Classes = Annotated[
 Label = Annotated[
     str | None,
     typer.Option(
-        "--label", metavar="CLASS", rich_help_panel=DATA, help="The class of a single image."
+        "--label",
+        metavar="CLASS",
+        rich_help_panel=DATA,
+        help="The class of a single image: its name or its index.",
     ),
 ]
 Download = Annotated[

@@ -18,9 +18,11 @@ from benchmarks import (
     worst_case,
 )
 from benchmarks.reading import Stored, checkpoints, stored
+from benchmarks.sweep_files import is_sweep
 from workbench.attention_tables import attention_tables
 from workbench.console import Console
 from workbench.corruption_tables import corruption_notes, corruption_tables
+from workbench.probe_exhibits import show_sweep
 from workbench.probe_tables import probe_tables
 from workbench.record_files import descriptions, find_record, trained_on
 from workbench.running import caution_lines, failure_lines
@@ -46,6 +48,9 @@ def show_record(path: Path, console: Console) -> None:
         OSError: it cannot be opened.
     """
     file = find_record(path)
+    if is_sweep(file):
+        show_sweep(file, console)
+        return
     record, datasets = read_record(file), stored(file)
     summary = _summary(record)
     console.show(*_lines(record, summary))

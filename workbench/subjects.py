@@ -1,5 +1,6 @@
 """What a command works on: the data set, and models whose outputs are its classes."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -12,9 +13,10 @@ from torch import nn
 
 from benchmarks import ModelEntry
 from benchmarks.evaluation import float32_logits
+from workbench.class_names import SOURCES
 from workbench.console import Console
 from workbench.datasets import DataFacts, Dataset, fit, load_dataset
-from workbench.datasets.classes import parse_classes
+from workbench.datasets.classes import ClassSet, parse_classes
 from workbench.errors import UsageError
 from workbench.models import LoadedModel, ModelOptions, load_model, select_columns
 from workbench.models.factories import factory_in, is_factory
@@ -114,11 +116,12 @@ def read_data(options: Options) -> Dataset:
     Raises:
         UsageError: it cannot be read.
     """
+    label = options["label"]
     return load_dataset(
         options["data"],
         split=options["split"],
         download=options["download"],
-        label=options["label"],
+        label="0" if _is_class_name(label) else label,  # until a model says which it is
     )
 
 
@@ -149,6 +152,7 @@ def load_subjects(
         OSError: a file cannot be read.
     """
     dataset = read_data(options)
+    label = options["label"]
     wanted = wanted_models(options) if wanted is None else wanted
     fitted: Dataset | None = None
     models: list[LoadedModel] = []
@@ -159,6 +163,9 @@ def load_subjects(
         loaded = replace(loaded, name=name)
         if not models and loaded.model.input_size is not None:
             dataset = dataset.at_size(loaded.model.input_size[0])
+        if _is_class_name(options["label"]) and dataset.open_ended:
+            dataset = _labelled(dataset, options["label"], loaded)
+            label = str(dataset.labels[0])
         mine = fit(dataset, loaded.model.classes, loaded.model.class_names, options["classes"])
         notices = [*loaded.notices, *mine.notices]
         if mine.columns is not None:
@@ -178,9 +185,37 @@ def load_subjects(
     for notice in dataset.notices:
         console.note(f"{dataset.name}: {notice}")
     chosen = fitted.take(options["limit"])
-    asked_of_data = ("data", "split", "limit", "classes", "label")
-    source = {key: options[key] for key in asked_of_data}
+    source = {key: options[key] for key in ("data", "split", "limit", "classes")}
+    source["label"] = label
     return Subjects(chosen, tuple(models), tuple(reload), source)
+
+
+def _is_class_name(label: str | None) -> bool:
+    """Whether ``--label`` is neither an index nor a pattern that finds one in a file's name."""
+    if label is None or label.strip().isdecimal():
+        return False
+    try:
+        return re.compile(label).groups == 0
+    except re.error:
+        return False  # the reader says what is wrong with it
+
+
+def _labelled(dataset: Dataset, name: str, loaded: LoadedModel) -> Dataset:
+    """The images with a class of the model as their label.
+
+    Raises:
+        UsageError: the model has no such class.
+    """
+    model = loaded.model
+    names = model.class_names
+    known = ClassSet(model.classes, names, what=f"the model {loaded.name}")
+    matches = known.matches(name)
+    if not matches and names is not None:  # by another name of ImageNet's
+        ours = [each.places(name) for each in (read() for read in SOURCES.values())
+                if each.names == names]  # fmt: skip
+        matches = next((places for places in ours if len(places) == 1), ())
+    index = matches[0] if len(matches) == 1 else known.find(name)
+    return replace(dataset, labels=np.full_like(dataset.labels, index), classes=index + 1)
 
 
 def _same(one: Dataset, other: Dataset, *, whole: Dataset) -> bool:

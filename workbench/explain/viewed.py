@@ -37,6 +37,10 @@ class Asked:
         corruptions, severities: what images are shown under besides as they are.
         show: how many images a figure shows at most.
         of_class: index of the class that is looked into, or None.
+        methods: of attributions, as they are named; empty: all that can be had.
+        steps: of integrated gradients.
+        superclasses: a file or a known set that they are taken from; None: found by the names.
+        explained: ``guess`` or ``label``: the class whose logit attributions follow.
     """
 
     layers: tuple[str, ...] = ()
@@ -44,6 +48,10 @@ class Asked:
     severities: tuple[int, ...] = ()
     show: int = 4
     of_class: int | None = None
+    methods: tuple[str, ...] = ()
+    steps: int = 50
+    explained: str = "guess"
+    superclasses: str | None = None
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from workbench.report.corruption_charts import (
     severity_chart,
     shape_table,
 )
+from workbench.report.exhibitions import Exhibition
 from workbench.report.galleries import galleries
 from workbench.report.provenance import Provenance
 from workbench.report.rows import Row, rows_of
@@ -158,7 +159,13 @@ def report_of(record: Record, comparison: Mapping[str, Any]) -> Report:
     return Report(record, comparison, rows, tuple(part for part in parts if part.blocks))
 
 
-def render(report: Report, origin: Provenance, title: str, made: datetime | None) -> str:
+def render(
+    report: Report,
+    origin: Provenance,
+    title: str,
+    made: datetime | None,
+    shown_besides: Sequence[Exhibition] = (),
+) -> str:
     """The HTML page: one file with all it needs in it.
 
     Args:
@@ -166,6 +173,7 @@ def render(report: Report, origin: Provenance, title: str, made: datetime | None
         origin: where the numbers come from.
         title: the heading.
         made: when, which it says; None: nothing is said. All else depends on the record alone.
+        shown_besides: exhibits of other runs, which become parts of their own.
     """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
@@ -177,6 +185,7 @@ def render(report: Report, origin: Provenance, title: str, made: datetime | None
     told = _warnings(record)
     contents = [("summary", "Summary"), ("comparison", "Comparison")]
     contents += [(part.id, part.title) for part in report.parts]
+    contents += [(each.id, each.title) for each in shown_besides]
     contents += [("images", "Images")] if shown else []
     contents += [("warnings", "Warnings")] if told else []
     contents += [("provenance", "Provenance")]
@@ -201,6 +210,7 @@ def render(report: Report, origin: Provenance, title: str, made: datetime | None
         contents=contents,
         overview=overview(report.comparison, rows),
         parts=[_part(part, rows) for part in report.parts],
+        exhibitions=shown_besides,
         galleries=shown,
         warnings=told,
         provenance=origin,
