@@ -5,8 +5,9 @@ import importlib.metadata
 import importlib.util
 import json
 import platform
+import sys
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import attacks
@@ -63,14 +64,26 @@ def added_packages(kinds: Sequence[str]) -> dict[str, str]:
 
     Whether their entries are used is not asked: an attack may be hidden in another one's settings.
     """
-    found: dict[str, str] = {}
+    entries, found = _entry_points(_folders()), {}
     for kind in kinds:
-        for entry in importlib.metadata.entry_points(group=f"workbench.{kind}"):
-            if entry.dist is None:
-                continue
-            code = _code_digest(entry)
-            found[f"package {entry.dist.name}"] = f"{entry.dist.version} {code}".rstrip()
+        for entry in entries:
+            if entry.group == f"workbench.{kind}" and entry.dist is not None:
+                code = _code_digest(entry)
+                found[f"package {entry.dist.name}"] = f"{entry.dist.version} {code}".rstrip()
     return found
+
+
+@lru_cache(maxsize=1)
+def _entry_points(folders: tuple[tuple[str, int], ...]) -> list[importlib.metadata.EntryPoint]:
+    """Ours of all that is installed; to look takes longer than to train a small epoch."""
+    found = importlib.metadata.entry_points()
+    return [entry for entry in found if entry.group.startswith("workbench.")]
+
+
+def _folders() -> tuple[tuple[str, int], ...]:
+    """Where packages are looked for, and when something was last installed there."""
+    folders = [Path(folder).absolute() for folder in sys.path]
+    return tuple((str(each), each.stat().st_mtime_ns) for each in folders if each.exists())
 
 
 def source_digest(folder: Path) -> str:

@@ -178,9 +178,10 @@ def test_what_cannot_be_drawn_is_refused(tmp_path):
 
 def test_drawing_leaves_pyplot_and_its_settings_alone(tmp_path):
     code = (
-        "import sys, torch; from pathlib import Path; from workbench import contact_sheet;"
+        "import sys, torch; from pathlib import Path; from workbench import contact_sheet, figures;"
         "before = 'matplotlib' in sys.modules;"
-        "image = torch.zeros(1, 16, 16);"
+        "image = torch.zeros(1, 16, 16); said = ('a', 1.0);"
+        "figures.draw_panel([figures.Case(image, image, said, said)]);"
         "contact_sheet.save_sheet(Path(sys.argv[1]), image, {'fog': [image]}, (1,));"
         "import matplotlib;"
         "print(before, 'matplotlib.pyplot' in sys.modules, matplotlib.rcParams['pdf.fonttype'])"
