@@ -64,20 +64,22 @@ def added_packages(kinds: Sequence[str]) -> dict[str, str]:
 
     Whether their entries are used is not asked: an attack may be hidden in another one's settings.
     """
-    entries, found = _entry_points(_folders()), {}
+    found: dict[str, str] = {}
     for kind in kinds:
-        for entry in entries:
-            if entry.group == f"workbench.{kind}" and entry.dist is not None:
-                code = _code_digest(entry)
-                found[f"package {entry.dist.name}"] = f"{entry.dist.version} {code}".rstrip()
+        for entry in _entry_points(kind, _folders()):
+            if entry.dist is None:
+                continue
+            code = _code_digest(entry)
+            found[f"package {entry.dist.name}"] = f"{entry.dist.version} {code}".rstrip()
     return found
 
 
-@lru_cache(maxsize=1)
-def _entry_points(folders: tuple[tuple[str, int], ...]) -> list[importlib.metadata.EntryPoint]:
-    """Ours of all that is installed; to look takes longer than to train a small epoch."""
-    found = importlib.metadata.entry_points()
-    return [entry for entry in found if entry.group.startswith("workbench.")]
+@lru_cache(maxsize=8)
+def _entry_points(
+    kind: str, folders: tuple[tuple[str, int], ...]
+) -> Sequence[importlib.metadata.EntryPoint]:
+    """Ours of all that is installed: to look takes longer than to train a small epoch."""
+    return tuple(importlib.metadata.entry_points(group=f"workbench.{kind}"))
 
 
 def _folders() -> tuple[tuple[str, int], ...]:
