@@ -272,7 +272,6 @@ def test_a_kill_costs_one_part_at_most(tmp_path):
         cwd=tmp_path,
         stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     try:
         end = time.monotonic() + 100
