@@ -8,6 +8,8 @@ import sys
 
 import numpy as np
 import pytest
+from rich.table import Table
+from rich.text import Text
 
 from workbench import console as module
 from workbench.console import Console, duration, make_console
@@ -60,6 +62,20 @@ def test_text_is_never_taken_for_markup(capsys: pytest.CaptureFixture[str]) -> N
     found = capsys.readouterr()
     assert found.out == "a [bold]b[/bold] " + "x" * 300 + "\n"
     assert found.err == "warning: [red]c[/red]\nerror: [/]\n"
+
+
+def test_control_characters_do_not_reach_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = "net\x1b]0;title\x07 \x9b2Jé end"
+    table = Table("model")
+    table.add_row(Text(hostile))
+    Console().show(hostile, table)
+    Console().essential(hostile)
+    Console().warn(hostile)
+    Console(mode="json").document({"name": hostile})
+    shown = capsys.readouterr()
+    assert not set(shown.out + shown.err) & {"\x1b", "\x07", "\x9b"}
+    assert shown.out.count("net]0;title 2Jé end") == 2
+    assert json.loads(shown.out[shown.out.index("{") :])["name"] == hostile
 
 
 def test_progress_without_a_terminal_is_a_line_now_and_then(

@@ -3,9 +3,10 @@
 import json
 import math
 import os
+import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,14 +15,16 @@ from rich.console import Console as RichConsole
 from rich.markup import escape
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import ConsoleOptions, RenderableType
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
+    from rich.segment import Segment
 
 Mode = Literal["human", "json", "quiet"]
 
 SCHEMA_VERSION = 1
 LINE_EVERY_SECONDS = 5.0  # between progress lines where there is no terminal to draw a bar on
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but line ends and tabs
 WIDTH_OFF_TERMINAL = 110  # of tables written to a file or a pipe
 
 
@@ -65,7 +68,9 @@ class Console:
         """The JSON document, ``schema_version`` first; in the other modes nothing."""
         if self.mode == "json" and not self.mute:
             document = {"schema_version": SCHEMA_VERSION, **content}
-            sys.stdout.write(json.dumps(_jsonable(document), ensure_ascii=False, indent=2) + "\n")
+            text = json.dumps(_jsonable(document), ensure_ascii=False, indent=2)
+            # JSON escapes the others itself, and allows these.
+            sys.stdout.write(CONTROL.sub(_escaped, text) + "\n")
             sys.stdout.flush()
 
     def note(self, text: str) -> None:
@@ -180,6 +185,16 @@ def make_console(*, json_output: bool, quiet: bool) -> Console:
 
 
 class _Rich(RichConsole):
+    def render(
+        self, renderable: "RenderableType", options: "ConsoleOptions | None" = None
+    ) -> "Iterable[Segment]":
+        """What is printed, without control characters in its text: names may be hostile."""
+        for segment in super().render(renderable, options):
+            if segment.control is None and CONTROL.search(segment.text):
+                yield segment._replace(text=CONTROL.sub("", segment.text))
+            else:
+                yield segment
+
     def on_broken_pipe(self) -> None:
         """Leave it to `workbench.app.run` that our reader has gone; rich would exit with 1."""
         raise BrokenPipeError
@@ -218,6 +233,10 @@ def _bar(console: RichConsole, unit: str) -> "RichProgress":
         console=console,
         transient=True,
     )
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 def _jsonable(value: Any) -> Any:
