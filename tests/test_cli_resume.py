@@ -40,13 +40,13 @@ def stopped(command: list[str], folder: Path, cells: int, sign: signal.Signals) 
         text=True,
     )
     try:
-        end = time.monotonic() + 100
+        end = time.monotonic() + 300
         while len(finished(folder)) < cells:
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < end, "the first cells took too long"
             time.sleep(0.01)
         process.send_signal(sign)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=300)
     finally:
         process.kill()
         process.wait()
