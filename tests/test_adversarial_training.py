@@ -148,17 +148,17 @@ def test_a_model_trained_so_withstands_what_fools_the_plain_one():
         data = load_dataset("fashion-mnist-mini", split=split).take(count, seed=0)
         return data.images(slice(None)), torch.from_numpy(data.labels)
 
-    images, labels = prepared("train", 2000)
+    images, labels = prepared("train", 1000)
     test_images, test_labels = prepared("test", 500)
     fooled = {}
-    for spec in (None, "adversarial(eps=0.05, steps=1)", "adversarial(eps=0.05, steps=3)"):
+    for spec in (None, "adversarial(eps=0.1, steps=1)", "adversarial(eps=0.1, steps=3)"):
         torch.manual_seed(0)
         model = build("mlp(width=64)", channels=1, classes=10, input_size=(28, 28))
         defense = resolve(spec).defense if spec else None
-        list(train(model, images, labels, epochs=8, lr=0.05, batch_size=64, defense=defense))
+        list(train(model, images, labels, epochs=5, lr=0.1, batch_size=64, defense=defense))
         clean = model(test_images).argmax(dim=1)
-        assert (clean != test_labels).float().mean() < 0.35
-        moved = pgd(model, test_images, test_labels, eps=0.05, steps=20).images
+        assert (clean != test_labels).float().mean() < 0.5  # chance is 0.9
+        moved = pgd(model, test_images, test_labels, eps=0.1, steps=20).images
         fooled[spec] = float((model(moved).argmax(dim=1) != test_labels).float().mean())
     # Of 500 images, 0.1 is more than three standard errors of the difference.
     assert fooled.pop(None) > 0.1 + max(fooled.values())
