@@ -5,6 +5,7 @@ record, `read_record`, `results`, `worst_case`, `corruption_results` and `probe_
 numbers, `compare` tests its models against each other, `verify` checks its claims.
 """
 
+from benchmarks.attention_results import ATTENTION_DENOMINATORS, attention_results
 from benchmarks.cell_files import CellStore
 from benchmarks.cells import CellResult, KeptImages
 from benchmarks.comparison import compare
@@ -28,6 +29,7 @@ from benchmarks.verify import verify
 from benchmarks.verify_sample import Again
 
 __all__ = [
+    "ATTENTION_DENOMINATORS",
     "CORRUPTION_DENOMINATORS",
     "DENOMINATORS",
     "PROBE_DENOMINATORS",
@@ -46,6 +48,7 @@ __all__ = [
     "Probed",
     "Record",
     "Shard",
+    "attention_results",
     "compare",
     "corruption_results",
     "join",

@@ -112,6 +112,8 @@ def _cell_bytes(cell: Cell, result: CellResult, images: str) -> bytes:
         file.attrs["about"] = json.dumps(about)
         if result.rows is not None:
             file.create_dataset("rows", data=result.rows, **storage(result.rows.shape))
+        if result.maps is not None:
+            file.create_dataset("maps", data=result.maps, **storage(result.maps.shape))
     return buffer.getvalue()
 
 
@@ -125,6 +127,7 @@ def _read_cell(file: h5py.File, about: Mapping[str, Any]) -> CellResult:
         ),
         confidence=about["goal_confidence"],
         seconds=about["seconds"],
+        maps=file["maps"][()] if failure is None and "maps" in file else None,
     )
 
 

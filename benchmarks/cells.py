@@ -37,6 +37,8 @@ class CellResult:
         seconds: what each part took: ``evaluation``, and ``attack``, ``corruption`` or ``probe``.
             Corrupted and probed images are made once for all models, on the time of the first that
             needs them.
+        maps: float32 (n, h, w), what the model looks at on the untouched images, where that is
+            measured; see `benchmarks.attention`.
         images: the kept images, before they are written; see `CellStore.images` for later.
     """
 
@@ -45,9 +47,10 @@ class CellResult:
     cautions: tuple[Caution, ...] = ()
     confidence: float = float("nan")
     seconds: Mapping[str, float] = field(default_factory=dict)
+    maps: NDArray[np.float32] | None = None
     images: KeptImages | None = None
 
 
 def without_clean(clean: CellResult) -> CellResult:
-    """What comes of an attack whose clean pass failed. It is nowhere stored: it follows."""
+    """What comes of a cell whose clean pass failed. It is nowhere stored: it follows."""
     return CellResult(failure=f"the clean pass failed: {clean.failure}")

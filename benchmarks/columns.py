@@ -69,10 +69,33 @@ its 8-bit columns and ``target`` are not measured, and ``ended`` is 0 (already w
 wrong and not measured otherwise.
 """
 
+JUDGED: Mapping[str, str] = {
+    "prediction": "i4",
+    "confidence": "f4",
+    "clean_prediction": "i4",
+    "clean_confidence": "f4",
+}
+"""What a judge that was never attacked reads in an attack's results, as float, and, ``clean_``, in
+their originals. Images that were not attacked are not judged. In a cell the columns stand beside
+those of the attack, see `attack_columns`.
+"""
+
 CORRUPTED: Mapping[str, str] = {"label": "i4", **ANSWER, "right": "u1"}
 """A corruption at a severity, or a probe: what the model answers to the image that it made.
 
 ``label`` is in cells alone; the record has it once, beside the clean pass.
+"""
+
+ATTENTION: Mapping[str, str] = {
+    "defined": "u1",
+    "kept_mass": "f4",
+    "centre_shift": "f4",
+    "rank_correlation": "f4",
+}
+"""How far a corruption at a severity moves what the model looks at, see `benchmarks.attention`.
+
+``defined`` is 1 where both Grad-CAM maps of the label have mass, 0 where one has none and the
+measures are NaN. ``rank_correlation`` is NaN too where all cells of a map are equal.
 """
 
 FILLS = {"u": 255, "i": -1, "f": float("nan")}
@@ -82,6 +105,12 @@ FILLS = {"u": 255, "i": -1, "f": float("nan")}
 def fill(column_type: str) -> float:
     """The fill of a column type such as ``"u1"``."""
     return FILLS[column_type[0]]
+
+
+def attack_columns(*, judged: bool) -> dict[str, str]:
+    """The columns of an attack's cell: with a judge, what it reads is ``judge_...``."""
+    judge = {f"judge_{name}": kind for name, kind in JUDGED.items()} if judged else {}
+    return {**ATTACK, **judge}
 
 
 def empty_rows(

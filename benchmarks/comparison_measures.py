@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.believability import BELIEF_DENOMINATORS, beliefs
 from benchmarks.budgets import has_budget, worst_case_attacks
 from benchmarks.columns import Array
 from benchmarks.intervals import wilson
@@ -63,6 +64,7 @@ def measures(record: Record) -> tuple[Measure, ...]:
         *_clean(record),
         *_attacked(record),
         *_worst_case(record),
+        *_believed(record),
         *_corrupted(record),
         *_probed(record),
     )
@@ -158,6 +160,27 @@ def _worst_case(record: Record) -> Iterator[Measure]:
     )
 
 
+def _believed(record: Record) -> Iterator[Measure]:
+    """No direction is better: a judge may see a new meaning, or share the model's weakness."""
+    if not record.judged:
+        return
+    labels = record.clean["label"][:, None]
+    found = beliefs(labels, record.attacked, record.judged)
+    for a, attack in enumerate(record.attacks):
+        for name, title in (
+            ("believed_rate", f"believed by {record.judge}"),
+            ("judge_keeps_rate", f"read rightly by {record.judge}"),
+        ):
+            yield _stored(
+                record,
+                (name, a),
+                f"{title}, {attack}",
+                better=None,
+                denominator=BELIEF_DENOMINATORS[name],
+                images=found[name][:, a],
+            )
+
+
 def _corrupted(record: Record) -> Iterator[Measure]:
     if not record.corrupted:
         return
@@ -244,7 +267,7 @@ def _stored(
     name, a = place[:2]
     at: tuple[slice | int, ...] = (slice(None), *place[1:])
     threshold = f"@{float(record.thresholds[place[2]])!r}" if len(place) == 3 else ""
-    rate = name in ("robust_accuracy", "success_rate")
+    rate = name.endswith("_rate") or name == "robust_accuracy"
     return Measure(
         key=f"{name}{threshold}:{record.attacks[a]}",
         title=title,

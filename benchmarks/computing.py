@@ -14,9 +14,12 @@ from torch import Tensor, nn
 from benchmarks.cells import CellResult
 from benchmarks.measuring import attack_cell, clean_cell, made_cell, made_images
 from benchmarks.planning import Cell, Plan
-from benchmarks.suite import Shard
+from benchmarks.suite import ModelEntry, Shard
 
 T = TypeVar("T")
+
+JUDGE = -1
+"""The number of the plan's judge among the models that a unit needs."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Unit:
     Attributes:
         cells: one of each model, in the order of the models.
         settled: by model, those that need no computing; an engine gives them back as they are.
-        clean: by model, the clean passes of the shard, for attacks.
+        clean: by model, the clean passes of the shard, where `Plan.needs_clean`.
     """
 
     cells: tuple[Cell, ...]
@@ -75,12 +78,18 @@ def local(plan: Plan, take: Take) -> Generator[Computed, None, None]:
     Models, shards, corrupted and probed images are loaded or made where a cell needs them; models
     are kept.
     """
-    models = {m: once(entry.get) for m, entry in enumerate(plan.models)}
+    models = {m: once(entry.get) for m, entry in entries(plan).items()}
     rows, shard = slice(0), once(partial(load_shard, plan, slice(0)))
     while (unit := take()) is not None:
         if unit.rows != rows:
             rows, shard = unit.rows, once(partial(load_shard, plan, unit.rows))
         yield from compute(plan, unit, models, shard)
+
+
+def entries(plan: Plan) -> dict[int, ModelEntry]:
+    """The plan's models by number, its judge, where there is one, among them."""
+    judge = {} if plan.judge is None else {JUDGE: plan.judge}
+    return dict(enumerate(plan.models)) | judge
 
 
 def compute(
@@ -93,7 +102,7 @@ def compute(
     Args:
         plan: what the cells are of.
         unit: which ones.
-        models: by number, those that the unit needs.
+        models: by number, those that the unit needs; where attacks are judged, `JUDGE` is one.
         shard: gives the unit's shard, on the plan's device. Like the models, it is called only
             where a cell needs it, and may raise: the cell has failed then.
     """
@@ -103,7 +112,7 @@ def compute(
             yield unit.settled[cell.model]
             continue
         began = time.perf_counter()
-        result, error = _result(plan, unit, cell, models[cell.model], shard, images)
+        result, error = _result(plan, unit, cell, models, shard, images)
         yield Computed(cell, result, time.perf_counter() - began, error=error)
 
 
@@ -150,29 +159,41 @@ def _result(
     plan: Plan,
     unit: Unit,
     cell: Cell,
-    model: Model,
+    models: Mapping[int, Model],
     shard: Callable[[], Shard],
     images: Callable[[], Tensor],
 ) -> tuple[CellResult, Exception | None]:
+    model = models[cell.model]
     try:
         if cell.kind == "clean":
-            return clean_cell(plan, model(), shard()), None
+            layer = plan.attention[cell.model] if plan.attention else None
+            return clean_cell(plan, model(), shard(), layer), None
         if cell.kind == "attack":
-            return attack_cell(plan, cell, model(), shard(), unit.clean[cell.model]), None
-        return _made(plan, cell, model(), shard(), images), None
+            judge = models[JUDGE]() if JUDGE in models else None
+            clean = unit.clean[cell.model]
+            return attack_cell(plan, cell, model(), shard(), clean, judge), None
+        return _made(plan, cell, model(), shard(), images, unit.clean.get(cell.model)), None
     except Exception as error:  # noqa: BLE001 -- models and attacks are other people's code:
         # whatever one of them raises is the failure of this cell, not of the run.
         return CellResult(failure=reason(error)), error
 
 
 def _made(
-    plan: Plan, cell: Cell, model: nn.Module, shard: Shard, images: Callable[[], Tensor]
+    plan: Plan,
+    cell: Cell,
+    model: nn.Module,
+    shard: Shard,
+    images: Callable[[], Tensor],
+    clean: CellResult | None,
 ) -> CellResult:
     began = time.perf_counter()
     shown = images()
     spent = time.perf_counter() - began  # next to nothing for every model but the first
     where = "corrupted images" if cell.kind == "corruption" else "probed images"
-    result = made_cell(plan, model, shard, shown, where)
+    attended = None
+    if clean is not None and clean.maps is not None:
+        attended = plan.attention[cell.model], clean.maps
+    result = made_cell(plan, model, shard, shown, where, attended)
     return replace(result, seconds={cell.kind: spent, **result.seconds})
 
 

@@ -31,6 +31,8 @@ def gather(plan: Plan, results: Mapping[str, CellResult], path: Path) -> Record:
         len(plan.probes),
         len(plan.ids),
         len(plan.thresholds),
+        attention=bool(plan.attention),
+        judged=plan.judge is not None,
     )
     for cell in plan.cells:
         _take(found, plan, cell, results[cell.digest])
@@ -56,6 +58,8 @@ def gather(plan: Plan, results: Mapping[str, CellResult], path: Path) -> Record:
         kept=np.empty(0, np.int64),
         probes=tuple(probe.spec for probe in plan.probes),
         probed=found.probed,
+        attention=found.attention,
+        judged=found.judged,
     )
 
 
@@ -71,6 +75,8 @@ def _take(found: Measured, plan: Plan, cell: Cell, result: CellResult) -> None:
         if result.rows is not None:
             for name in columns.ATTACK:
                 found.attacked[name][m, a, rows] = result.rows[name]
+            for name, values in found.judged.items():
+                values[m, a, rows] = result.rows[f"judge_{name}"]
             goal = found.attacked["goal_confidence"]
             goal[m, a] = _agreed(float(goal[m, a]), result.confidence)
     elif cell.corruption is not None:
@@ -78,7 +84,7 @@ def _take(found: Measured, plan: Plan, cell: Cell, result: CellResult) -> None:
         place = (m, *plan.axes.place(each.corruption, each.severity))
         timing["corruption_seconds"][place] += result.seconds.get("corruption", 0.0)
         timing["corrupted_evaluation_seconds"][place] += evaluation
-        _take_made(found, found.corrupted, place, rows, result)
+        _take_made(found, {**found.corrupted, **found.attention}, place, rows, result)
     elif cell.probe is not None:
         timing["probe_seconds"][m, cell.probe] += result.seconds.get("probe", 0.0)
         timing["probed_evaluation_seconds"][m, cell.probe] += evaluation

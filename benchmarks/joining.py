@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from benchmarks.identity import sha256_json
 from benchmarks.joint_axes import (
     joint_attacks,
+    joint_attention,
     joint_baseline,
     joint_corruptions,
+    joint_judge,
     joint_models,
     joint_probes,
     joint_thresholds,
@@ -37,10 +39,12 @@ def join(records: Sequence[Record], *, baseline: str | None = None) -> Record:
       models of the same name get that of their record behind it: ``model (run-2)``.
     - An attack is the same if spec, target and seed are, a corruption at a severity if its
       description is, a probe if its spec is; another description of the same corruption, or
-      another seed of the same probe, is refused.
+      another seed of the same probe, is refused. So is attention at another layer of a model.
     - What was measured twice must have the same outcome: bit for bit, or, where versions, device,
       precision, batch or shard size differ, the same classes and floats within 1e-4. The first is
       kept. Where one of them failed, the other is taken.
+    - Records may lack a judge that others have; what they attacked is then not judged. Two
+      different judges are refused.
     - Thresholds are those that all records with attacks have.
     - mCE counts the extra corruptions if every record with corruptions does.
 
@@ -54,7 +58,8 @@ def join(records: Sequence[Record], *, baseline: str | None = None) -> Record:
 
     Raises:
         ValueError: if there is no record, the data differ, an outcome, a corruption or a probe
-            contradicts another's, no threshold is shared, or the records name different baselines.
+            contradicts another's, no threshold is shared, or the records name different baselines
+            or judges.
     """
     if not records:
         raise ValueError("There is no record to join")
@@ -76,9 +81,15 @@ def join(records: Sequence[Record], *, baseline: str | None = None) -> Record:
             "clean": any(record.config.get("clean", True) for record in records),
             "baseline": joint_baseline(records, models, axes, baseline),
         }
+    attention = joint_attention(records, models)
+    if attention:
+        config["attention"] = attention
     probes = joint_probes(records)
     if probes:
         config["probes"] = probes
+    judge = joint_judge(records)
+    if judge is not None:
+        config["judge"] = judge
     names = tuple(str(probe["spec"]) for probe in probes)
     data = JointData(records, models, attacks, axes, names, thresholds)
     for r in range(len(records)):
@@ -107,6 +118,8 @@ def join(records: Sequence[Record], *, baseline: str | None = None) -> Record:
         places=data.places,
         probes=names,
         probed=data.probed,
+        attention=data.attention,
+        judged=data.judged,
     )
     return replace(joined, aggregates=record_numbers(joined))
 
@@ -160,13 +173,18 @@ def _first_difference(one: Sequence[str], other: Sequence[str]) -> str:
 # ── configuration ──────────────────────────────────────────────────────────────────────────────
 
 
+_JOINED_APART = (
+    "corruptions", "with_extra", "clean", "baseline", "attention", "probes", "judge", "joined",
+)  # fmt: skip
+
+
 def _config(records: Sequence[Record]) -> dict[str, Any]:
     """What the records share of their settings, and each one's own in ``joined``."""
     configs: list[Config] = [record.config for record in records]
     config = {
         key: value if all(each.get(key) == value for each in configs) else None
         for key, value in configs[0].items()
-        if key not in ("corruptions", "with_extra", "clean", "baseline", "probes", "joined")
+        if key not in _JOINED_APART
     }
     every: Sequence[Config] = [record.versions for record in records]
     names = dict.fromkeys(name for each in every for name in each)
@@ -208,6 +226,7 @@ def _facts(record: Record) -> list[Config]:
             "corruptions": list(record.axes.corruptions),
             "severities": list(record.axes.severities),
             "probes": list(record.probes),
+            "judge": record.judge,
         }
     ]
 

@@ -199,6 +199,26 @@ def joint_thresholds(records: Sequence[Record]) -> NDArray[np.float64]:
     return np.array(shared, np.float64)
 
 
+def joint_judge(records: Sequence[Record]) -> dict[str, Any] | None:
+    """The judge of the records that have one.
+
+    Raises:
+        ValueError: if there are two: what one believes says nothing of what the other would.
+    """
+    found: dict[str, tuple[dict[str, Any], Record]] = {}
+    for record in records:
+        described: Any = record.config.get("judge")
+        if described is not None:
+            found.setdefault(described["digest"], (dict(described), record))
+    if len(found) > 1:
+        (one, held_by), (other, its) = list(found.values())[:2]
+        raise ValueError(
+            f"{held_by.path} was judged by {one['name']} and {its.path} by {other['name']}: what "
+            "is believed compares under one judge alone. Leave one of them out, or judge both alike"
+        )
+    return next((described for described, _ in found.values()), None)
+
+
 def joint_baseline(
     records: Sequence[Record], models: Axis, axes: CorruptionAxes, asked: str | None
 ) -> dict[str, Any] | None:
@@ -226,3 +246,24 @@ def joint_baseline(
             f"The records divide by different baselines, {names}: name a model as the --baseline"
         )
     return found[0] if found else None
+
+
+def joint_attention(records: Sequence[Record], models: Axis) -> dict[str, Config]:
+    """The layer of each model at which attention was measured, by the joined names.
+
+    Raises:
+        ValueError: if two records read different layers of one model.
+    """
+    found: dict[str, Config] = {}
+    for record, places in zip(records, models.places, strict=True):
+        layers: Any = record.config.get("attention") or {}
+        for name, place in zip(record.models, places, strict=True):
+            if name not in layers:
+                continue
+            layer = found.setdefault(models.names[place], layers[name])
+            if layer != layers[name]:
+                raise ValueError(
+                    f"{record.path} measured the attention of {name} at layer "
+                    f"{layers[name]['name']}, another record at {layer['name']}: leave one out"
+                )
+    return found

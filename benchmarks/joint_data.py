@@ -43,8 +43,11 @@ class JointData:
             len(probes),
             len(records[0].ids),
             len(thresholds),
+            judged=any(record.judged for record in records),
+            attention=any(record.attention for record in records),
         )
-        self.clean, self.attacked, self.corrupted, self.probed, self.timing = found
+        self.clean, self.attacked, self.corrupted, self.probed = found[:4]
+        self.attention, self.timing, self.judged = found.attention, found.timing, found.judged
         self.cautions: list[dict[str, Any]] = []
         self.failures: list[dict[str, Any]] = []
         self.places: dict[tuple[int, int], ImagePlace] = {}
@@ -71,6 +74,10 @@ class JointData:
                     theirs = {name: data[m, k, s] for name, data in record.corrupted.items()}
                     what = f"{corruption} at severity {severity}"
                     taken = self._take(self.corrupted, there, theirs, "right", r, what)
+                    seen = {name: data[m, k, s] for name, data in record.attention.items()}
+                    if seen:
+                        told = f"{what}, attention"
+                        self._take(self.attention, there, seen, "defined", r, told)
                     parts = ("corruption_seconds", "corrupted_evaluation_seconds")
                     self._spend(there, record, (m, k, s), taken, *parts)
             for p, probe in enumerate(record.probes):
@@ -122,6 +129,9 @@ class JointData:
         if np.isfinite([goal[there], other]).all() and goal[there] != other:
             self._refuse(there[0], what, r, "goal_confidence", 1)
         taken = self._take(self.attacked, there, theirs, "attacked", r, what)
+        if record.judged:
+            readings = {name: values[own] for name, values in record.judged.items()}
+            self._take(self.judged, there, readings, "prediction", r, f"{what}, judged")
         if np.isnan(goal[there]):
             goal[there] = other
         self._spend(there, record, own, taken, "attack_seconds", "evaluation_seconds")
@@ -139,7 +149,8 @@ class JointData:
         what: str,
     ) -> bool:
         """Take the rows that are finished there and not here yet; whether there were any."""
-        finished, here = theirs[mark] != 255, joined[mark][place] != 255
+        unknown = columns.fill(theirs[mark].dtype.kind)
+        finished, here = theirs[mark] != unknown, joined[mark][place] != unknown
         both, new = finished & here, finished & ~here
         if both.any():
             bits = self._same_settings(r)

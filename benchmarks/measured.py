@@ -17,16 +17,26 @@ class Measured(NamedTuple):
     attacked: dict[str, Array]
     corrupted: dict[str, Array]
     probed: dict[str, Array]
+    attention: dict[str, Array]
     timing: dict[str, Array]
+    judged: dict[str, Array]
 
 
 def nothing_measured(
-    models: int, attacks: int, axes: CorruptionAxes, probes: int, examples: int, thresholds: int
+    models: int,
+    attacks: int,
+    axes: CorruptionAxes,
+    probes: int,
+    examples: int,
+    thresholds: int,
+    *,
+    attention: bool = False,
+    judged: bool = False,
 ) -> Measured:
     """Arrays of so many models, attacks, probes, examples and thresholds, ready to write into.
 
-    Columns are at their fills, seconds are 0. Without corruptions, or probes, there
-    are no such arrays.
+    Columns are at their fills, seconds are 0. Without corruptions, probes, attention or
+    a judge there are no such arrays.
     """
     by_attack = (models, attacks)
     by_corruption = (models, len(axes.corruptions), len(axes.severities))
@@ -48,7 +58,9 @@ def nothing_measured(
         | {"goal_confidence": np.full(by_attack, np.nan)},
         _filled(kinds, (*by_corruption, examples)) if axes.corruptions else {},
         _filled(kinds, (models, probes, examples)) if probes else {},
+        _filled(columns.ATTENTION, (*by_corruption, examples)) if attention else {},
         {name: np.zeros(shape) for name, shape in seconds.items()},
+        _filled(columns.JUDGED, (*by_attack, examples)) if judged else {},
     )
 
 

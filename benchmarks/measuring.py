@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,8 +15,11 @@ from attacks.cautions import examine_model, halved_batch, unconfirmed
 from attacks.draws import image_seeds, wrong_classes
 from attacks.execution import Execution, engine
 from benchmarks import columns, metrics
+from benchmarks.attention import drift, logits_and_maps
 from benchmarks.cells import CellResult, KeptImages
-from benchmarks.evaluation import float32_forward, float32_logits
+from benchmarks.evaluation import float32_forward, float32_logits, refuse_outside
+from benchmarks.judging import readings
+from benchmarks.layers import SpatialLayer
 from benchmarks.planning import Cell, Plan
 from benchmarks.suite import Condition, Made, Shard
 
@@ -24,8 +27,12 @@ _RANGE_SLACK = 1e-6  # rounding may leave -2.98e-8; more than that is a fault of
 _EXAMINED = 8  # images that are shown to the model twice, to see whether it answers the same
 
 
-def clean_cell(plan: Plan, model: nn.Module, shard: Shard) -> CellResult:
+def clean_cell(
+    plan: Plan, model: nn.Module, shard: Shard, layer: SpatialLayer | None = None
+) -> CellResult:
     """The model's float32 predictions on a shard's untouched images.
+
+    With a ``layer``, what the model looks at there too.
 
     Raises:
         ValueError: if the model's logits are unusable or a label is not one of its classes.
@@ -34,20 +41,29 @@ def clean_cell(plan: Plan, model: nn.Module, shard: Shard) -> CellResult:
     notes = _Notes()
     began = time.perf_counter()
     rows = columns.empty_rows(columns.CLEAN, len(images))
-    logits = _classify(rows, plan, model, images, labels, "clean images", notes)
+    logits, maps = _classify(rows, plan, model, images, labels, "clean images", notes, layer)
     _examine(model, images, notes)
     others = logits.scatter(1, labels[:, None], float("inf"))
     rows["least_likely"] = _numpy(others.argmin(dim=1)) if logits.shape[1] > 1 else -1
+    seen = None if maps is None else np.asarray(_numpy(maps), np.float32)
     seconds = {"evaluation": time.perf_counter() - began}
-    return CellResult(rows, cautions=notes.cautions, seconds=seconds)
+    return CellResult(rows, cautions=notes.cautions, seconds=seconds, maps=seen)
 
 
-def made_cell(plan: Plan, model: nn.Module, shard: Shard, images: Tensor, where: str) -> CellResult:
+def made_cell(
+    plan: Plan,
+    model: nn.Module,
+    shard: Shard,
+    images: Tensor,
+    where: str,
+    attended: tuple[SpatialLayer, NDArray[np.float32]] | None = None,
+) -> CellResult:
     """The model's float32 predictions on images that were made of a shard without looking at it.
 
     Args:
         images: what `made_images` made of the shard.
         where: what messages call them, such as ``corrupted images``.
+        attended: the layer at which what the model looks at is measured, and the clean pass's maps.
 
     Raises:
         ValueError: if the model's logits are unusable or a label is not one of its classes.
@@ -55,8 +71,14 @@ def made_cell(plan: Plan, model: nn.Module, shard: Shard, images: Tensor, where:
     began = time.perf_counter()
     _, labels = _on_device(plan, shard)
     notes = _Notes()
-    rows = columns.empty_rows(columns.CORRUPTED, len(images))
-    _classify(rows, plan, model, images, labels, where, notes)
+    layer, clean = attended or (None, None)
+    more = {} if layer is None else columns.ATTENTION
+    rows = columns.empty_rows({**columns.CORRUPTED, **more}, len(images))
+    _, maps = _classify(rows, plan, model, images, labels, where, notes, layer)
+    if maps is not None:
+        moved = drift(torch.from_numpy(np.asarray(clean)).to(maps.device), maps)
+        for name, values in moved.items():
+            rows[name] = _numpy(values)
     if not plan.clean:  # else the clean pass has looked at the model
         _examine(model, images, notes)
     seconds = {"evaluation": time.perf_counter() - began}
@@ -82,16 +104,21 @@ def made_images(plan: Plan, made: Made, shard: Shard, rows: slice) -> Tensor:
 
 
 def attack_cell(
-    plan: Plan, cell: Cell, model: nn.Module, shard: Shard, clean: CellResult
+    plan: Plan,
+    cell: Cell,
+    model: nn.Module,
+    shard: Shard,
+    clean: CellResult,
+    judge: nn.Module | None = None,
 ) -> CellResult:
     """Attack the images of a shard that the model has right, and measure every result anew.
 
     Success is never the attack's word: each result is given to the model once more in float32, as
-    it is and after rounding to 8 bits.
+    it is and after rounding to 8 bits. The judge reads it as it is, and its original.
 
     Raises:
-        ValueError: if the attack returns something that is not images in [0, 1], or the model
-            answers it with logits that are not finite.
+        ValueError: if the attack returns something that is not images in [0, 1], or the model or
+            the judge answers it with logits that are not finite.
     """
     if clean.rows is None or cell.condition is None:
         raise ValueError("an attack cell needs a condition and the shard's clean pass")
@@ -100,7 +127,8 @@ def attack_cell(
     given = clean.rows["right"] == 1
     if isinstance(condition.target, int):
         given &= clean.rows["label"] != condition.target
-    rows = _untouched(clean.rows, given, len(plan.thresholds))
+    kinds = columns.attack_columns(judged=judge is not None)
+    rows = _untouched(kinds, clean.rows, given, len(plan.thresholds))
     if not given.any():
         return CellResult(rows, seconds={"attack": 0.0, "evaluation": 0.0})
     chosen = torch.from_numpy(np.flatnonzero(given)).to(images.device)
@@ -123,7 +151,7 @@ def attack_cell(
         # The attack has a target of its own, and these images are what it aims at.
         elsewhere = aimed != labels
         given[given] = _numpy(elsewhere)
-        rows = _untouched(clean.rows, given, len(plan.thresholds))
+        rows = _untouched(kinds, clean.rows, given, len(plan.thresholds))
         if not given.any():
             return CellResult(rows, seconds={"attack": attack_seconds, "evaluation": 0.0})
         attacked = _only(attacked, elsewhere)
@@ -131,6 +159,10 @@ def attack_cell(
 
     began = time.perf_counter()
     _evaluate(rows, given, plan, model, originals, labels, attacked, results, notes)
+    if judge is not None:
+        read = readings(judge, originals, results, plan.batch_size, notes.halved)
+        for name, values in read.items():
+            rows[f"judge_{name}"][given] = _numpy(values)
     notes.add(*attacked.cautions)
     seconds = {"attack": attack_seconds, "evaluation": time.perf_counter() - began}
     return CellResult(
@@ -168,22 +200,24 @@ def _classify(
     labels: Tensor,
     where: str,
     notes: _Notes,
-) -> Tensor:
-    """Write labels and float32 predictions into the rows; return the logits (n, classes)."""
-    logits = float32_logits(model, images, plan.batch_size, notes.halved)
+    layer: SpatialLayer | None,
+) -> tuple[Tensor, Tensor | None]:
+    """Write labels and float32 predictions into the rows; return the logits (n, classes).
+
+    With a ``layer``, return what the model looks at there when asked for the labels, too.
+    """
+    maps = None
+    if layer is None:
+        logits = float32_logits(model, images, plan.batch_size, notes.halved)
+    else:
+        logits, maps = logits_and_maps(model, images, labels, layer, plan.batch_size, notes.halved)
     _refuse_nonfinite(logits, where)
-    classes = logits.shape[1]
-    outside = (labels < 0) | (labels >= classes)
-    if outside.any():
-        raise ValueError(
-            f"label {int(labels[outside][0])} is not one of the model's {classes} classes "
-            f"(0 to {classes - 1})"
-        )
+    refuse_outside(labels, logits.shape[1])
     rows["label"] = _numpy(labels)
     for name, values in answers(logits, labels).items():
         rows[name] = _numpy(values)
     rows["right"] = rows["prediction"] == rows["label"]
-    return logits
+    return logits, maps
 
 
 def _examine(model: nn.Module, images: Tensor, notes: _Notes) -> None:
@@ -198,10 +232,10 @@ def _on_device(plan: Plan, shard: Shard) -> tuple[Tensor, Tensor]:
 
 
 def _untouched(
-    clean: NDArray[np.void], given: NDArray[np.bool_], thresholds: int
+    kinds: Mapping[str, str], clean: NDArray[np.void], given: NDArray[np.bool_], thresholds: int
 ) -> NDArray[np.void]:
     """The rows of a shard as if no attack had been run."""
-    rows = columns.empty_rows(columns.ATTACK, len(clean), thresholds)
+    rows = columns.empty_rows(kinds, len(clean), thresholds)
     wrong = clean["right"] == 0
     rows["attacked"] = given
     rows["misclassified"] = wrong
@@ -356,8 +390,10 @@ def _kept(
     if not count:
         return None
     rows = np.flatnonzero(given)
-    picks = torch.from_numpy(spread(rows, len(given), count))
-    kept = (_numpy(images[picks.to(images.device)]) for images in (originals, results))
+    picks = spread(rows, len(given), count)
+    kept = (
+        _numpy(images[torch.from_numpy(picks).to(images.device)]) for images in (originals, results)
+    )
     return KeptImages((cell.start + rows[picks]).astype(np.int64), *kept)
 
 

@@ -11,7 +11,7 @@ one is never reused.
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -19,9 +19,12 @@ import torch
 from numpy.typing import NDArray
 
 from attacks.execution import Execution, engine
+from benchmarks.attention import attention_layers
 from benchmarks.baselines import describe_baseline
 from benchmarks.corruption_axes import CorruptionAxes, corruption_axes
 from benchmarks.identity import canonical_json, library_versions, sha256_json
+from benchmarks.judging import check_judge
+from benchmarks.layers import SpatialLayer
 from benchmarks.suite import Condition, Corrupted, Examples, Made, ModelEntry, Probed
 
 FORMAT = "adversarial-workbench"
@@ -80,6 +83,11 @@ class Happening(NamedTuple):
         """Whether images are made without a look at a model: once for all of them."""
         return self.corruption is not None or self.probe is not None
 
+    @property
+    def is_attended(self) -> bool:
+        """Whether what models look at is measured, where it is asked for."""
+        return self.condition is None and self.probe is None
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -93,6 +101,9 @@ class Plan:
             otherwise.
         clean: whether there are clean passes.
         ids: int64 (N,), the ids of all examples, in order.
+        attention: of each model, the layer at which what it looks at is measured, clean and
+            corrupted; empty where it is not.
+        judge: reads what attacks make, and is not attacked; None where nothing is judged.
         kept_per_shard: how many attacked images of each shard are kept with their originals.
     """
 
@@ -113,6 +124,8 @@ class Plan:
     seed: int
     keep_images: bool
     save_images: int
+    attention: tuple[SpatialLayer, ...]
+    judge: ModelEntry | None
     _by_place: Mapping[tuple[int, Happening, int], Cell] = field(repr=False)
 
     @property
@@ -145,6 +158,10 @@ class Plan:
             *(Happening(probe=p) for p in range(len(self.probes))),
         )
 
+    def needs_clean(self, what: Happening) -> bool:
+        """Whether the clean pass of a shard must be known first: by attacks, and by attention."""
+        return what.condition is not None or (bool(self.attention) and what.corruption is not None)
+
     def made(self, what: Happening) -> Made | None:
         """What makes the images, where no model is looked at; None for clean images and attacks."""
         if what.corruption is not None:
@@ -174,9 +191,11 @@ def plan(
     *,
     corruptions: Sequence[Corrupted] = (),
     probes: Sequence[Probed] = (),
+    judge: ModelEntry | None = None,
     clean: bool = True,
     baseline: str | None = None,
     with_extra: bool = False,
+    attention: bool | Mapping[str, str] = False,
     shard_size: int = 500,
     seed: int = 0,
     thresholds: Sequence[float] = (0.01, 0.1),
@@ -190,12 +209,16 @@ def plan(
 ) -> Plan:
     """Lay out the cells of a run. Computes nothing else and touches no file.
 
+    But for ``attention``: the layers are found with a pass of each model.
+
     Args:
         models: the models, with different names.
         conditions: the attacks; there may be none.
         examples: the data.
         corruptions: every corruption at every severity that is to be measured.
         probes: of different specs.
+        judge: a model that reads the results of all attacks and their originals: none of the
+            models, its classes numbered as theirs.
         clean: whether untouched images are classified too; attacks and probes need it, and so
             does relative mCE.
         baseline: what errors on corrupted images are divided by: the name of one of the models, or
@@ -203,6 +226,9 @@ def plan(
             no mCE.
         with_extra: take mCE and the mean corruption error over the four extra corruptions too, not
             over the standard 15 alone.
+        attention: measure what the models look at on clean images, and how far each corruption
+            moves it; needs both. True, or the layers to read by the models' names, see
+            `benchmarks.attention.attention_layers`.
         shard_size: images per cell; a kill costs at most one cell.
         seed: stored with the record, and the seed of its bootstrap intervals.
         thresholds: for *pixels over threshold*, as fractions of the range of one channel.
@@ -222,16 +248,21 @@ def plan(
     """
     precision = _resolved_precision(precision, batch_size, device)
     _check(models, conditions, probes, examples, shard_size, thresholds, save_images)
+    if judge is not None:
+        check_judge(judge, models, conditions)
     places = [(each.corruption, each.severity) for each in corruptions]
     axes = corruption_axes(places, with_extra=with_extra)
     names = [model.name for model in models]
     described_baseline = None if baseline is None else describe_baseline(baseline, names, axes)
     if not clean and (conditions or probes or not corruptions):
         raise ValueError("Only corruptions can do without the clean pass")
+    if attention is not False and not (clean and corruptions):
+        raise ValueError("A drift of attention is from clean to corrupted images: measure both")
     count = len(examples)
     ids = np.ascontiguousarray(examples.ids(slice(0, count)), dtype=np.int64)
     if ids.shape != (count,):
         raise ValueError(f"The data give {ids.shape} ids for {count} examples")
+    layers = () if attention is False else attention_layers(models, examples, device, attention)
     common: dict[str, object] = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -245,6 +276,8 @@ def plan(
         "keep_images": keep_images,
         "save_images": save_images,
     }
+    if judge is not None:  # cells without a judge stay what they were
+        attacked["judge"] = judge.digest
     described = [_described(condition) for condition in conditions]
     corrupted = [_described_corruption(each) for each in corruptions]
     happening: list[tuple[Happening, dict[str, object]]] = []
@@ -270,7 +303,11 @@ def plan(
             shard["ids"] = hashlib.sha256(ids[start:stop].astype("<i8").tobytes()).hexdigest()
             own = common | {"model": model.digest, "shard": shard}
             place = _Place(m, start, stop)
-            cells += [place.cell(what, own | how) for what, how in happening]
+            attended = {"attention": asdict(layers[m])} if layers else {}
+            cells += [
+                place.cell(what, own | how | (attended if what.is_attended else {}))
+                for what, how in happening
+            ]
     attacks = zip(condition_names(conditions), described, strict=True)
     config = common | attacked
     config |= {
@@ -279,9 +316,7 @@ def plan(
         "examples": {"digest": examples.digest, "count": count},
         "class_names": None if class_names is None else list(class_names),
         "source": None if source is None else dict(source),
-        "models": [
-            {"name": m.name, "digest": m.digest, "description": dict(m.description)} for m in models
-        ],
+        "models": [_described_model(model) for model in models],
         "attacks": [{"name": name} | each for name, each in attacks],
     }
     if corruptions:
@@ -291,8 +326,14 @@ def plan(
             "clean": clean,
             "baseline": described_baseline,
         }
+    if layers:
+        config["attention"] = {
+            model.name: asdict(layer) for model, layer in zip(models, layers, strict=True)
+        }
     if probes:
         config["probes"] = [dict(each.description) for each in probes]
+    if judge is not None:
+        config["judge"] = _described_model(judge)
     canonical_json(config)  # a description that JSON cannot hold is found now, not at the end
     return Plan(
         models=tuple(models),
@@ -312,6 +353,8 @@ def plan(
         seed=seed,
         keep_images=keep_images,
         save_images=save_images,
+        attention=layers,
+        judge=judge,
         _by_place={(each.model, each.happening, each.start): each for each in cells},
     )
 
@@ -331,6 +374,10 @@ def told_apart(names: Sequence[str], seeds: Sequence[int]) -> tuple[str, ...]:
 def _resolved_precision(precision: str, batch_size: int | None, device: str) -> str:
     with engine(precision=precision, batch_size=batch_size):  # refuses what it does not know
         return str(Execution(precision).dtype(torch.device(device))).removeprefix("torch.")
+
+
+def _described_model(model: ModelEntry) -> dict[str, object]:
+    return {"name": model.name, "digest": model.digest, "description": dict(model.description)}
 
 
 def _described(condition: Condition) -> dict[str, object]:

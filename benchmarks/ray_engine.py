@@ -24,18 +24,20 @@ from torch import nn
 
 from benchmarks.cells import CellResult
 from benchmarks.computing import (
+    JUDGE,
     Computed,
     Engine,
     Take,
     Unit,
     compute,
+    entries,
     load_shard,
     once,
     reason,
 )
 from benchmarks.identity import library_versions
 from benchmarks.planning import Plan
-from benchmarks.suite import Shard
+from benchmarks.suite import ModelEntry, Shard
 
 RETRIES = 3  # of a cell whose worker was lost, before it has failed
 _AHEAD = 2  # tasks that are handed out for each that can run, so that no worker waits for this one
@@ -178,7 +180,7 @@ def _parts(unit: Unit) -> Iterator[Unit]:
     """What is computed apart: models share no work but corrupted and probed images."""
     missing = tuple(cell for cell in unit.cells if cell.model not in unit.settled)
     if missing and missing[0].happening.is_shared:
-        yield Unit(missing)
+        yield Unit(missing, clean=unit.clean)
         return
     for cell in missing:
         clean = {m: passed for m, passed in unit.clean.items() if m == cell.model}
@@ -195,9 +197,11 @@ class _Sender:
         self._plan, self._put, self._threads = plan, ray.put, torch.get_num_threads()
         # Models and examples are sent apart; what else a cell does not need stays here.
         nothing = cast(Any, None)
-        light = replace(plan, models=(), examples=nothing, cells=(), config={}, _by_place={})
+        light = replace(
+            plan, models=(), judge=None, examples=nothing, cells=(), config={}, _by_place={}
+        )
         self._light = ray.put(light)
-        self._models = {m: once(partial(self._model, m)) for m in range(len(plan.models))}
+        self._models = {m: once(partial(self._model, e)) for m, e in entries(plan).items()}
         self._shards: dict[int, Any] = {}
         self._left = Counter(cell.start for cell in plan.cells)
         self._task = ray.remote(num_cpus=needs["CPU"], num_gpus=needs["GPU"], max_retries=retries)(
@@ -217,15 +221,18 @@ class _Sender:
         start = unit.rows.start
         if start not in self._shards:
             self._shards[start] = self._put(self._shard(unit.rows))
-        models = {cell.model: self._models[cell.model]() for cell in unit.cells}
+        needed = {cell.model for cell in unit.cells}
+        if unit.cells[0].kind == "attack" and JUDGE in self._models:
+            needed.add(JUDGE)
+        models = {m: self._models[m]() for m in needed}
         shard, versions = self._shards[start], library_versions()
         return self._task.remote([self._light], unit, models, shard, self._threads, versions)
 
-    def _model(self, m: int) -> Any:
+    def _model(self, entry: ModelEntry) -> Any:
         """Where a model is, on no device; or why there is none, and its cells will fail."""
         try:
             # A copy: the model itself stays on its device.
-            return self._put(copy.deepcopy(self._plan.models[m].get()).cpu())
+            return self._put(copy.deepcopy(entry.get()).cpu())
         except Exception as error:  # noqa: BLE001 -- loading runs other people's code
             return reason(error)
 

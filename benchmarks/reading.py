@@ -15,6 +15,7 @@ from benchmarks.cells import KeptImages
 from benchmarks.corruption_axes import CorruptionAxes
 from benchmarks.planning import FORMAT, FORMAT_VERSION
 from benchmarks.record_form import check_form
+from benchmarks.sweeps import FORMAT as SWEEP_FORMAT
 
 _TIMINGS = "timing"
 _MADE = [name for name in columns.CORRUPTED if name != "label"]  # it stands beside the clean pass
@@ -59,6 +60,9 @@ class Record:
             where they are all in the file at ``path``.
         probes: the names of the probes P, in order.
         probed: columns (M, P, E), as of ``corrupted``. Empty where nothing was probed.
+        attention: columns (M, K, S, E); see `benchmarks.columns.ATTENTION`. Empty where what the
+            models look at was not measured.
+        judged: columns (M, A, E); see `benchmarks.columns.JUDGED`. Empty without a judge.
     """
 
     path: Path
@@ -83,6 +87,14 @@ class Record:
     places: Mapping[tuple[int, int], ImagePlace] | None = None
     probes: tuple[str, ...] = ()
     probed: Mapping[str, columns.Array] = field(default_factory=dict)
+    attention: Mapping[str, columns.Array] = field(default_factory=dict)
+    judged: Mapping[str, columns.Array] = field(default_factory=dict)
+
+    @property
+    def judge(self) -> str | None:
+        """The name of the model that judged the attacks' results, where one did."""
+        described = self.config.get("judge")
+        return str(described["name"]) if isinstance(described, Mapping) else None
 
     def images(self, model: int, attack: int) -> KeptImages:
         """The images kept of one model under one attack, maybe none.
@@ -210,7 +222,7 @@ def same_data(first: Path, second: Path) -> list[str]:
 
 def _read(path: Path, file: h5py.File) -> Record:
     _check_format(path, file)
-    _check_safe(path, file)
+    check_safe(path, file)
     attributes = file.attrs
     sizes = {dim: len(file[dim]) for dim in ("model", "attack", "example", "threshold")}
     clean = {name: file[f"clean/{name}"][()] for name in columns.CLEAN}
@@ -226,6 +238,12 @@ def _read(path: Path, file: h5py.File) -> Record:
     if "probe" in file:
         probes = tuple(file["probe"].asstr()[()].tolist())
         probed = {name: file[f"probed/{name}"][()] for name in _MADE}
+    attention = {}
+    if "attention" in file:
+        attention = {name: file[f"attention/{name}"][()] for name in columns.ATTENTION}
+    judged = {}
+    if "judged" in file:
+        judged = {name: file[f"judged/{name}"][()] for name in columns.JUDGED}
     record = Record(
         path=path,
         config=config,
@@ -248,6 +266,8 @@ def _read(path: Path, file: h5py.File) -> Record:
         kept=file["images/kept"][()] if "images" in file else np.empty(0, np.int64),
         probes=probes,
         probed=probed,
+        attention=attention,
+        judged=judged,
     )
     _check_shapes(path, record, sizes)
     check_form(record)
@@ -268,6 +288,10 @@ class _Stored(dict[str, columns.Array]):
 
 def _check_format(path: Path, file: h5py.File) -> None:
     attributes = file.attrs
+    if attributes.get("format") == SWEEP_FORMAT:
+        raise ValueError(
+            f"{path} is a record of `workbench probe`: `workbench show {path}` checks and shows it."
+        )
     if attributes.get("format") != FORMAT:
         raise ValueError(f"{path} is an HDF5 file, but not a record of this program")
     version = int(attributes["format_version"])
@@ -281,7 +305,7 @@ def _check_format(path: Path, file: h5py.File) -> None:
         raise ValueError(f"{path} is incomplete: run its command again to finish it")
 
 
-def _check_safe(path: Path, file: h5py.File) -> None:
+def check_safe(path: Path, file: h5py.File) -> None:
     """Refuse what could lead outside the file, or to far more memory than it was written with."""
     size = path.stat().st_size
 
@@ -309,8 +333,10 @@ def _check_shapes(path: Path, record: Record, sizes: Mapping[str, int]) -> None:
             shape = (*shape, sizes["threshold"])
         _check_shape(path, name, values, shape)
     corrupted = (sizes["model"], len(record.axes.corruptions), len(record.axes.severities))
-    for name, values in record.corrupted.items():
+    for name, values in {**record.corrupted, **record.attention}.items():
         _check_shape(path, name, values, (*corrupted, sizes["example"]))
+    for name, values in record.judged.items():
+        _check_shape(path, f"judged {name}", values, (*cells, sizes["example"]))
     for name, values in record.probed.items():
         shape = (sizes["model"], len(record.probes), sizes["example"])
         _check_shape(path, name, values, shape)

@@ -34,13 +34,21 @@ _NOTES = {
     "goal_confidence": "softmax probability that a success needs",
     "robust": "right when clean and under every attack that was run",
     "attack_seconds": "in the attack",
-    "evaluation_seconds": "in the float32 re-evaluation and the measures",
+    "evaluation_seconds": "in the float32 re-evaluation, the measures and what the judge reads",
+    "believed_rate": "successes in which the judge reads the model's new class / successes",
+    "believed_before_rate": "successes in whose originals it reads that class / successes",
+    "judge_keeps_rate": "successes in which the judge reads the true class / successes",
+    "judge_wrong_before_rate": "successes whose originals the judge has wrong / successes",
     "clean_seconds": "in the clean pass",
     "corruption_seconds": "in corrupting, on the first model that needed the images",
     "corrupted_evaluation_seconds": "in the float32 evaluation of corrupted images",
     "probe_seconds": "in probing, on the first model that needed the images",
     "probed_evaluation_seconds": "in the float32 evaluation of probed images",
     "probe_error": "images wrong / images of finished cells",
+    "defined": "1: both Grad-CAM maps of the label have mass, clean and corrupted",
+    "kept_mass": "sum of min(p, q) of the maps, each divided by its sum",
+    "centre_shift": "distance of the maps' centres of mass, in sides of the image",
+    "rank_correlation": "Spearman's, over the cells of the maps",
     "cell_error": "images wrong / images of finished cells",
     "mean_error": "mean over the severities",
     "ce": "mean_error / that of the baseline",
@@ -89,7 +97,7 @@ def _results(plan: Plan, store: CellStore) -> dict[str, CellResult]:
     results: dict[str, CellResult] = {}
     for cell in plan.cells:
         result = None
-        if cell.kind == "attack":  # the clean pass of its shard comes before it
+        if plan.needs_clean(cell.happening):  # the clean pass of its shard comes before it
             clean = results[plan.cell(cell.model, None, cell.start).digest]
             result = None if clean.failure is None else without_clean(clean)
         result = result or store.read(cell)
@@ -205,9 +213,14 @@ def _tables(record: Record) -> Iterator[tuple[str, Sequence[str], str, Array]]:
         dims = (*attack, "example", *threshold)
         yield f"attacked/{name}", dims, kind, record.attacked[name]
     yield "attacked/goal_confidence", attack, "f8", record.attacked["goal_confidence"]
+    for name, values in record.judged.items():
+        yield f"judged/{name}", (*attack, "example"), columns.JUDGED[name], values
     for name, values in record.corrupted.items():
         dims = (*corruption, "example")
         yield f"corrupted/{name}", dims, columns.CORRUPTED[name], values
+    for name, values in record.attention.items():
+        dims = (*corruption, "example")
+        yield f"attention/{name}", dims, columns.ATTENTION[name], values
     for name, values in record.probed.items():
         yield f"probed/{name}", ("model", "probe", "example"), columns.CORRUPTED[name], values
     for name, values in record.aggregates.items():

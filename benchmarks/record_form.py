@@ -28,6 +28,7 @@ DESCRIPTION = {
     "reload?": ({"data?": (FACTS, NONE), "options?": (Mapping, NONE)}, NONE),
 }
 MODEL = {"name": str, "digest": str, "description?": (DESCRIPTION, NONE)}
+LAYER = {"name": str, "layout": str, "height": int, "width": int, "prefix": int}
 CONFIG = {
     "models": [MODEL],
     "attacks": [{"name": str, "spec": str, "target": (int, str, NONE), "seed": int}],
@@ -35,7 +36,9 @@ CONFIG = {
         [{"corruption": str, "severity": int, "description": Mapping}],
         NONE,
     ),
+    "judge?": (MODEL, NONE),
     "baseline?": ({"name": str, "measured": bool, "source": str}, NONE),
+    "attention?": (Mapping, NONE),
     "class_names?": (TEXTS, NONE),
     "examples": {"count": int, "digest": str},
     "source?": (Mapping, NONE),
@@ -66,8 +69,14 @@ def check_form(record: "Record") -> None:
     for key, names in (("models", record.models), ("attacks", record.attacks)):
         if tuple(entry["name"] for entry in config[key]) != names:
             raise ValueError(f"{record.path} is damaged: its configuration has other {key}")
+    layers = config.get("attention") or {}
+    known = all(each in record.models and fits(layers[each], LAYER) for each in layers)
+    if bool(layers) != bool(record.attention) or not known:
+        raise ValueError(f"{record.path} is damaged: attention is not what it should be")
     if record.corrupted and config.get("corruptions") is None:
         raise ValueError(f"{record.path} is damaged: its configuration has no corruptions")
+    if record.judged and config.get("judge") is None:
+        raise ValueError(f"{record.path} is damaged: its configuration has no judge")
     if not fits(record.versions, Mapping):
         raise ValueError(f"{record.path} is damaged: versions is not what it should be")
     for what, form, entries in (

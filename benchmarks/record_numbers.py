@@ -7,7 +7,9 @@ import numpy as np
 
 from benchmarks import columns
 from benchmarks.aggregates import aggregate, error_numbers
+from benchmarks.attention_aggregates import attention_aggregates, attention_dims
 from benchmarks.baselines import Baseline
+from benchmarks.believability import belief_numbers
 from benchmarks.budgets import worst_case_attacks
 from benchmarks.columns import Array
 from benchmarks.corruption_aggregates import (
@@ -42,6 +44,9 @@ def number_dims(name: str) -> tuple[str, ...]:
     bound = ("bound",) if name.endswith("_interval") else ()
     if name.removesuffix("_interval").removesuffix("_images") in NUMBERS:
         return ("model", *corruption_dims(name), *bound)
+    attention = attention_dims(name)
+    if attention is not None:
+        return ("model", *attention, *bound)
     if name.startswith(PROBE_ERROR):
         return ("model", "probe", *bound)
     attack = () if name.startswith("worst_case") else ("attack",)
@@ -60,6 +65,13 @@ def _of_model(record: Record, m: int, baseline: Baseline | Verdicts | None) -> M
     if record.corrupted:
         mine = _verdicts(record, m)
         found |= corruption_aggregates(record.axes, mine, baseline, record.seed)
+    if record.attention:
+        own = {name: values[m] for name, values in record.attention.items()}
+        found |= attention_aggregates(record.axes, own, record.seed)
+    if record.judged:
+        attacked = {name: values[m] for name, values in record.attacked.items()}
+        judged = {name: values[m] for name, values in record.judged.items()}
+        found |= belief_numbers(record.clean["label"][m], attacked, judged)
     if record.probed:
         found |= error_numbers(PROBE_ERROR, record.probed["right"][m])
     return found

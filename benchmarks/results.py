@@ -12,6 +12,7 @@ from benchmarks.aggregates import (
     RATES,
     error_numbers,
 )
+from benchmarks.believability import BELIEF_DENOMINATORS, BELIEF_RATES, JUDGED_SUCCESSES
 from benchmarks.budgets import worst_case_attacks
 from benchmarks.columns import Array
 from benchmarks.corruption_axes import family
@@ -43,6 +44,7 @@ DENOMINATORS = {
     "forwards_per_image": "over attacked; the float32 evaluation is not counted",
     "backwards_per_image": "over attacked",
     "seconds": "attack, float32 evaluation and measures together",
+    **BELIEF_DENOMINATORS,
 }
 """What each number is taken over."""
 
@@ -77,7 +79,9 @@ def results(record: Record) -> list[JSON]:
     """One object per model and attack, models first.
 
     Every rate has ``..._interval`` (Wilson, 95 %) and every mean too (BCa bootstrap over images,
-    95 %, 1000 resamples). A number that nothing was counted for is None. See `DENOMINATORS`.
+    95 %, 1000 resamples). A number that nothing was counted for is None. Where there was a judge,
+    ``judge`` is its name and the numbers of `benchmarks.believability` are there. See
+    `DENOMINATORS`.
     """
     return [
         _result(record, m, a) for m in range(len(record.models)) for a in range(len(record.attacks))
@@ -231,6 +235,8 @@ def _result(record: Record, m: int, a: int) -> JSON:
         result[f"{name}_interval"] = _list(numbers[f"{name}_interval"][m, a])
     for name in ("median_pixel_change", "median_confidence", "max_linf"):
         result[name] = _number(numbers[name][m, a])
+    if record.judged:
+        result |= _belief(record, m, a)
     keys = [repr(float(threshold)) for threshold in record.thresholds]
     over, intervals = (
         numbers["pixels_over_threshold"][m, a],
@@ -254,6 +260,16 @@ def _result(record: Record, m: int, a: int) -> JSON:
         if failure["model"] == model and failure["attack"] == attack
     ]
     return result
+
+
+def _belief(record: Record, m: int, a: int) -> JSON:
+    numbers = record.aggregates
+    counts = (JUDGED_SUCCESSES, *BELIEF_RATES.values())
+    found: JSON = {"judge": record.judge} | {name: int(numbers[name][m, a]) for name in counts}
+    for name in BELIEF_RATES:
+        found[name] = _number(numbers[name][m, a])
+        found[f"{name}_interval"] = _list(numbers[f"{name}_interval"][m, a])
+    return found
 
 
 def _number(value: object) -> float | None:

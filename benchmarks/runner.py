@@ -45,9 +45,9 @@ def run(plan: Plan, store: CellStore, *, engine: Engine = local) -> Iterator[Cel
     several at once yields them as they finish.
 
     A cell that fails is stored with its reason and does not stop the others; the next run tries it
-    again. An attack whose clean pass fails is left in the store as it was. Stopping at any moment
-    (an exception from the caller, Ctrl-C, a kill) loses at most what is in work. Between two
-    yields nothing is held open and no model is left changed.
+    again. A cell that needs a clean pass which fails is left in the store as it was. Stopping at
+    any moment (an exception from the caller, Ctrl-C, a kill) loses at most what is in work. Between
+    two yields nothing is held open and no model is left changed.
 
     Args:
         plan: what is to be done.
@@ -96,9 +96,9 @@ class _Todo:
         self._clean: dict[tuple[int, int], CellResult] = {}
 
     def note(self, computed: Computed) -> None:
-        """Remember a clean pass for the attacks on its shard."""
+        """Remember a clean pass for what needs it of its shard."""
         cell = computed.cell
-        if cell.kind == "clean" and self._plan.conditions:
+        if cell.kind == "clean" and (self._plan.conditions or self._plan.attention):
             self._clean[cell.start, cell.model] = computed.result
 
     def take(self) -> Unit | None:
@@ -107,7 +107,7 @@ class _Todo:
         for place in self._left:
             clean = {m: self._clean.get((place.start, m)) for m in models}
             known = {m: each for m, each in clean.items() if each is not None}
-            if place.what.condition is None or len(known) == len(clean):
+            if not self._plan.needs_clean(place.what) or len(known) == len(clean):
                 self._left.remove(place)  # it is among the first: the search is short
                 return self._unit(place, known)
         return None
@@ -122,12 +122,13 @@ class _Todo:
             if result is not None:
                 spent = time.perf_counter() - began
                 settled[cell.model] = Computed(cell, result, spent, settled=True)
-        return Unit(cells, settled, clean if place.what.condition is not None else {})
+        return Unit(cells, settled, clean if self._plan.needs_clean(place.what) else {})
 
     def _known(self, cell: Cell, clean: CellResult | None) -> CellResult | None:
         """A cell's result where it need not be computed."""
-        if cell.kind == "attack" and clean is not None and clean.failure is not None:
-            # Nothing is stored: an attack that was finished before holds again once the pass does.
+        needed = self._plan.needs_clean(cell.happening)
+        if needed and clean is not None and clean.failure is not None:
+            # Nothing is stored: a cell that was finished before holds again once the pass does.
             return without_clean(clean)
         result = self._store.read(cell)
         if result is None or result.failure is not None or not _agrees(cell, result, clean):

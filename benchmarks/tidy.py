@@ -7,6 +7,10 @@ import numpy as np
 
 from benchmarks import columns
 from benchmarks.aggregates import COUNTS, MEANS_OVER_ATTACKED, MEANS_OVER_SUCCESSES, RATES
+from benchmarks.attention_aggregates import MEASURES
+from benchmarks.attention_aggregates import NUMBERS as ATTENTION
+from benchmarks.attention_results import ATTENTION_DENOMINATORS
+from benchmarks.believability import BELIEF_RATES, JUDGED_SUCCESSES
 from benchmarks.columns import Array
 from benchmarks.intervals import wilson
 from benchmarks.reading import Record
@@ -42,6 +46,8 @@ _OVER = {
     "median_confidence": "succeeded",
     "median_pixel_change": "attacked",
     "max_linf": "attacked",
+    **dict.fromkeys((*BELIEF_RATES, *BELIEF_RATES.values()), JUDGED_SUCCESSES),
+    JUDGED_SUCCESSES: "succeeded",
 }
 """Which count each number of an attack is taken over."""
 
@@ -51,7 +57,14 @@ _WORDS = {
     "family_ratio": CORRUPTION_DENOMINATORS["families"],
     "probe_error": PROBE_DENOMINATORS["error"],
     "worst_case_robust_accuracy": "right untouched and under every attack with a budget / images",
+    **{
+        name: ATTENTION_DENOMINATORS[("mean", "severities", "corruptions")[len(dims)]]
+        for name, dims in ATTENTION.items()
+    },
+    **{f"{name}_undefined": ATTENTION_DENOMINATORS["undefined"] for name in MEASURES},
     **{name: DENOMINATORS.get(name, f"{name.replace('_', ' ')} among images") for name in COUNTS},
+    **{name: f"{name.replace('_', ' ')} among the successes" for name in BELIEF_RATES.values()},
+    JUDGED_SUCCESSES: "successes that the judge has read",
 }
 _ALL_WORDS = {**DENOMINATORS, **CORRUPTION_DENOMINATORS, **_WORDS}
 _NOT_NUMBERS = ("robust", "worst_case_images")
@@ -104,7 +117,9 @@ def _rows_of(record: Record, m: int) -> Iterator[Row]:
 
 def image_columns(record: Record) -> dict[str, type]:
     """The columns of `image_tables` for a record, and what they hold."""
-    measured = {**columns.CLEAN, **columns.ATTACK}
+    measured = {**columns.CLEAN, **columns.attack_columns(judged=bool(record.judged))}
+    if record.attention:
+        measured |= columns.ATTENTION
     measured.pop("pixels_over_threshold")
     found: dict[str, type] = {
         "model": str,
@@ -149,11 +164,13 @@ def _conditions(
         found = {name: record.attacked[name][m, a] for name in columns.ATTACK}
         over = found.pop("pixels_over_threshold")
         found |= {_over(t): over[:, i] for i, t in enumerate(record.thresholds.tolist())}
+        found |= {f"judge_{name}": values[m, a] for name, values in record.judged.items()}
         found["label"] = clean["label"]
         yield {"kind": "attack", "condition": attack, "severity": None}, "attacked", found
     for k, corruption in enumerate(record.axes.corruptions):
         for s, severity in enumerate(record.axes.severities):
-            found = {name: values[m, k, s] for name, values in record.corrupted.items()}
+            measured = {**record.corrupted, **record.attention}
+            found = {name: values[m, k, s] for name, values in measured.items()}
             found["label"] = clean["label"]
             yield (
                 {"kind": "corruption", "condition": corruption, "severity": severity},

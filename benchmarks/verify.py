@@ -13,8 +13,10 @@ from benchmarks.baselines import BASELINES, Baseline, baseline_of
 from benchmarks.findings import CLOSE, FAILS, HOLDS, SAME_MODEL, UNCHECKED, Finding
 from benchmarks.reading import Record, read_blocks, read_record
 from benchmarks.record_numbers import record_numbers
-from benchmarks.verify_images import image_findings
+from benchmarks.verify_images import image_findings, reading_findings
 from benchmarks.verify_sample import Again, Sample, draw_sample, sample_findings
+
+_DIAGONAL = 2**0.5  # of the image, in its sides: no centre of mass moves farther
 
 GetModel = Callable[[Mapping[str, object]], tuple[nn.Module, str]]
 GetData = Callable[[Mapping[str, object]], Again]
@@ -54,6 +56,7 @@ def verify(
         raise ValueError(f"{path} is damaged: its configuration describes other models")
     data, sample = _data(record, get_data)
     findings += [*data, *_corruptions(record), *_probes(record)]
+    findings += _judge_findings(record, get_model, batch_size)
     for m, entry in enumerate(described):
         findings += _model_findings(record, m, entry, get_model, sample, batch_size)
     return findings
@@ -158,6 +161,8 @@ def _consistency(record: Record) -> list[Finding]:
         "counts are counts and ends are known": ~given
         | (passes & (found["l0"] >= 0) & (found["ended"] <= max(Ended))),
     }
+    if record.judged:
+        rules |= _judged_rules(record)
     rules["rank, loss and Brier score go with the prediction"] = _answers_fit(record)
     for made, what, labels in (
         (record.corrupted, "corrupted", clean["label"][:, None, None]),
@@ -165,6 +170,8 @@ def _consistency(record: Record) -> list[Finding]:
     ):
         if made:
             rules |= _made_rules(made, what, labels)
+    if record.attention:
+        rules |= _attention_rules(record)
     return [
         Finding(claim, HOLDS, f"on all {holds.size} entries")
         if holds.all()
@@ -200,6 +207,23 @@ def _answers_fit(record: Record) -> NDArray[np.bool_]:
     return np.concatenate(fits)
 
 
+def _judged_rules(record: Record) -> dict[str, NDArray[np.bool_]]:
+    given, judged = record.attacked["attacked"] == 1, record.judged
+    read = judged["prediction"] >= 0
+    there = read.copy()
+    for before in ("", "clean_"):
+        sure = judged[f"{before}confidence"]
+        there &= (judged[f"{before}prediction"] >= 0) & (sure > 0) & (sure <= 1)
+    nothing = (judged["clean_prediction"] == -1) & np.isnan(judged["confidence"])
+    nothing &= np.isnan(judged["clean_confidence"])
+    rules = {"what the judge reads is there, original and result": np.where(read, there, nothing)}
+    if record.config.get("joined") is None:  # a record that was joined need not have a judge
+        rules["the judge has read what was attacked, and nothing else"] = read == given
+    else:
+        rules["the judge has read nothing but what was attacked"] = ~read | given
+    return rules
+
+
 def _made_rules(
     found: Mapping[str, columns.Array], what: str, labels: columns.Array
 ) -> dict[str, NDArray[np.bool_]]:
@@ -212,6 +236,23 @@ def _made_rules(
         | ((found["prediction"] == labels) == found["right"]),
         f"what finished of the {what} images is there, and nothing else": np.where(
             finished, known, none
+        ),
+    }
+
+
+def _attention_rules(record: Record) -> dict[str, NDArray[np.bool_]]:
+    found = record.attention
+    shares, shifts, ranks = (
+        found[name] for name in ("kept_mass", "centre_shift", "rank_correlation")
+    )
+    with_map = (shares >= 0) & (shares <= 1 + CLOSE) & (shifts >= 0) & (shifts <= _DIAGONAL + CLOSE)
+    without = np.isnan(shares) & np.isnan(shifts) & np.isnan(ranks)
+    return {
+        "attention is measured on corrupted images of finished cells alone": (
+            (found["defined"] == 255) | (record.corrupted["right"] != 255)
+        ),
+        "drift of attention is there where both maps have mass, and nowhere else": np.where(
+            found["defined"] == 1, with_map & ~(np.abs(ranks) > 1), without
         ),
     }
 
@@ -291,7 +332,47 @@ def _model_findings(
             )
     if not kept and sample is None:
         return findings
-    claim = SAME_MODEL
+    loading, module = _loaded(entry, name, get_model)
+    findings.append(loading)
+    if module is None:
+        return findings
+    if sample is not None:
+        findings += sample_findings(record, m, sample, module, batch_size)
+    for a, images in kept:
+        findings += image_findings(record, m, a, images, module, batch_size)
+    return findings
+
+
+def _judge_findings(record: Record, get_model: GetModel, batch_size: int | None) -> list[Finding]:
+    """What the judge reads in the kept images, original and result, read anew."""
+    entry = record.config.get("judge")
+    if not record.judged or not isinstance(entry, Mapping):
+        return []
+    kept = [
+        (m, a, images)
+        for m in range(len(record.models))
+        for a in range(len(record.attacks))
+        if len((images := record.images(m, a)).rows)
+    ]
+    name = f"{record.judge} (judge)"
+    if not kept:
+        detail = "no image of an attack is kept: nothing is read anew"
+        return [Finding("what the judge reads", UNCHECKED, detail, name)]
+    loading, module = _loaded(entry, name, get_model)
+    if module is None:
+        return [loading]
+    found = [
+        finding
+        for m, a, images in kept
+        for finding in reading_findings(record, m, a, images, module, batch_size)
+    ]
+    return [loading, *found]
+
+
+def _loaded(
+    entry: Mapping[str, object], name: str, get_model: GetModel
+) -> tuple[Finding, nn.Module | None]:
+    """A model of the record, if it can be had and is the one that was measured."""
     try:
         description = entry["description"]
         if not isinstance(description, Mapping):
@@ -299,13 +380,8 @@ def _model_findings(
         module, digest = get_model(description)
     except (OSError, ValueError, KeyError) as error:
         detail = " ".join(str(error).split())
-        return [*findings, Finding(claim, UNCHECKED, f"it cannot be loaded: {detail}", name)]
+        return Finding(SAME_MODEL, UNCHECKED, f"it cannot be loaded: {detail}", name), None
     if digest != entry["digest"]:
         detail = f"its digest is {digest[:12]}, the record's {str(entry['digest'])[:12]}"
-        return [*findings, Finding(claim, FAILS, detail, name)]
-    findings.append(Finding(claim, HOLDS, f"digest {digest[:12]}", name))
-    if sample is not None:
-        findings += sample_findings(record, m, sample, module, batch_size)
-    for a, images in kept:
-        findings += image_findings(record, m, a, images, module, batch_size)
-    return findings
+        return Finding(SAME_MODEL, FAILS, detail, name), None
+    return Finding(SAME_MODEL, HOLDS, f"digest {digest[:12]}", name), module

@@ -53,6 +53,29 @@ def image_findings(
     ]
 
 
+def reading_findings(
+    record: Record, m: int, a: int, images: KeptImages, judge: nn.Module, batch_size: int | None
+) -> list[Finding]:
+    """Let the judge read the kept images of one model under one attack anew."""
+    parameter = next(judge.parameters(), None)
+    device = torch.device("cpu") if parameter is None else parameter.device
+    mine = {name: values[m, a, images.rows] for name, values in record.judged.items()}
+    read = mine["prediction"] >= 0  # where records were joined, not all may be
+    findings = []
+    for before, what, shown in (
+        ("", "what the judge reads in the results", images.result),
+        ("clean_", "what the judge reads in the originals", images.original),
+    ):
+        if not read.any():
+            continue
+        claimed = {name: mine[before + name][read] for name in ("prediction", "confidence")}
+        logits = float32_logits(judge, torch.from_numpy(shown[read]).to(device), batch_size)
+        holds, near = prediction_holds(logits, claimed)
+        model, attack = record.models[m], record.attacks[a]
+        findings.append(counted(what, holds, near, "kept images", model, attack))
+    return findings
+
+
 def _success_holds(
     logits: Tensor, labels: Tensor, targets: Tensor, confidence: float, claimed: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from attacks.probes import resolve
 from benchmarks import columns
+from benchmarks.attention import drift, logits_and_maps
 from benchmarks.columns import Array
 from benchmarks.evaluation import float32_logits
 from benchmarks.findings import CLOSE, UNCHECKED, Finding, counted, prediction_holds
+from benchmarks.layers import SpatialLayer
 from benchmarks.measuring import answers
 from benchmarks.reading import Record
 from benchmarks.suite import Corrupted, Examples, Made, Probed
@@ -25,6 +27,8 @@ CELLS = 3  # corruptions at a severity, and probes, of all that were measured
 _ONE_LEVEL = 0.02
 """Of a probability: elsewhere, a corrupted image may come out one of 256 levels different."""
 
+_RANKS = 0.1
+"""Of a rank correlation, likewise."""
 
 Place = tuple[int, int] | tuple[int]
 """Where a corruption at a severity (k, s), or a probe (p), lies on the record's axes."""
@@ -149,7 +153,49 @@ def sample_findings(
             findings.append(
                 _compared(claim, images, found, sample, module, model, batch_size, close)
             )
+        if len(place) == 2:
+            findings += _attention(record, m, sample, place, module, batch_size)
     return findings
+
+
+def _attention(
+    record: Record,
+    m: int,
+    sample: Sample,
+    place: tuple[int, int],
+    module: nn.Module,
+    batch_size: int | None,
+) -> list[Finding]:
+    """Measure the drift of attention of the sample's images anew, where it was measured."""
+    mine = {name: values[(m, *place)][sample.rows] for name, values in record.attention.items()}
+    there = np.flatnonzero(mine["defined"] != 255) if mine else np.empty(0)
+    if not len(there):
+        return []
+    layers: Any = record.config["attention"]
+    parameter = next(module.parameters(), None)
+    device = torch.device("cpu") if parameter is None else parameter.device
+    labels = torch.from_numpy(record.clean["label"][m][sample.rows][there].astype(np.int64))
+    clean, other = (
+        logits_and_maps(
+            module,
+            images[torch.from_numpy(there)].to(device),
+            labels.to(device),
+            SpatialLayer(**layers[record.models[m]]),
+            batch_size,
+        )[1]
+        for images in (sample.images, sample.made[place])
+    )
+    holds, near = np.ones(len(there), np.bool_), np.zeros(len(there), np.bool_)
+    for name, values in drift(clean, other).items():
+        if name == "defined":
+            continue
+        found, told = values.cpu().numpy(), mine[name][there]
+        # A cell that is barely above 0 on one device may be cut off on another: ranks move then.
+        close = _RANKS if name == "rank_correlation" else _ONE_LEVEL
+        holds &= np.isclose(found, told, rtol=0, atol=close, equal_nan=True)
+    name, severity = record.axes.corruptions[place[0]], record.axes.severities[place[1]]
+    claim = f"the drift of attention under {name} at severity {severity}"
+    return [counted(claim, holds, near, "images of a sample", record.models[m])]
 
 
 def _claim(record: Record, place: Place) -> str:

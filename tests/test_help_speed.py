@@ -36,6 +36,7 @@ def probe(arguments: list[str], **environment: str) -> tuple[str, dict[str, obje
         (["attack", "--help"], "--save-images"),
         (["check", "-h"], "--data"),
         (["train", "--help"], "--epochs"),
+        (["probe", "--help"], "--dial"),
         (["stylizer", "--help"], "--encoder"),
         (["list", "--help"], "datasets"),
         (["verify", "--help"], "RECORD"),

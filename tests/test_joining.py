@@ -112,7 +112,9 @@ def shares(values, cuts):
     return [values[start:stop] for start, stop in pairwise(ends)]
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     by_model=st.booleans(),
     attack_cuts=st.lists(st.integers(1, 2), max_size=2),

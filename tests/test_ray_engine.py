@@ -122,6 +122,17 @@ def test_a_killed_worker_costs_nothing_and_failures_stay_with_their_cells(cluste
 
 
 @pytest.mark.slow
+def test_a_judge_goes_with_the_attacks(cluster, tmp_path):
+    settings = {"conditions": conditions()[:1], "judge": entry("judge"), "shard_size": 20}
+    plan, store = small_plan(**settings), CellStore(tmp_path / "cells")
+    done = [outcome.status for outcome in run(plan, store, engine=ray_engine(cpus=1))]
+    assert done == ["done"] * len(plan.cells)
+    merge(plan, store, tmp_path / "record.h5")
+    _, _, here = finished(tmp_path / "here", small_plan(**settings))
+    assert same_data(tmp_path / "record.h5", here) == []
+
+
+@pytest.mark.slow
 def test_a_lost_node_costs_nothing(cluster, tmp_path):
     started, second = cluster
     plan = small_plan(keep_images=True, corruptions=inverted(1, 2, 3, seconds=0.3))

@@ -196,7 +196,7 @@ def test_long_names_fit() -> None:
     shown = record(models=["a-model-with-" * 6, "two"], images=200)
     names = [f"Egyptian cat, number {k}, of a long name" for k in range(8)]
     shown = dataclasses.replace(shown, config={**shown.config, "class_names": names})
-    for view in VIEWS:
+    for view in [view for view in VIEWS if view != "attention"]:  # of a record that has none
         text = drawn(shown, view, 80)
         assert max(map(len, text.splitlines())) <= 80
     text = drawn(shown, "classes", 80, class_name=names[3], condition="fog")

@@ -5,9 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from report_case import entry, measured, reported
 
+from workbench.drawing.looks import INK
+from workbench.drawing.marks import Drawing, Picture, Text, png_bytes
+from workbench.exhibits import Exhibit, Table, keep_exhibits
+from workbench.report.exhibitions import exhibitions
 from workbench.report.page import render
 from workbench.report.provenance import provenance
 
@@ -33,8 +38,21 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     record = measured(folder, models, images=60)
     origin = provenance(record, [record.path], "workbench report record.h5")
     page = folder / "report.html"
-    page.write_text(render(reported(record), origin, "A report", None), encoding="utf-8")
+    shown = exhibitions([_exhibits(folder / "run")])
+    text = render(reported(record), origin, "A report", None, shown)
+    page.write_text(text, encoding="utf-8")
     return page
+
+
+def _exhibits(folder: Path) -> Path:
+    """A run with a figure that is wider than any page, and holds a picture."""
+    folder.mkdir()
+    pixels = np.full((2, 2, 3), 90, dtype=np.uint8)
+    marks = (Picture(0, 0, 1500, 300, png_bytes(pixels)), Text(40, 20, "words", 8, INK))
+    table = Table(("model", "a number"), (("one", "1"), ("another", "2")))
+    drawing = Drawing(1500, 300, marks)
+    keep_exhibits([Exhibit("wide", "A wide figure", "", drawing, "words", table)], folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +155,21 @@ def test_no_text_of_a_figure_leaves_it_or_lies_on_another(opened: Any) -> None:
         })"""
     )
     assert overlaps == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_figures_of_other_runs_stand_on_white_in_a_frame_of_their_own(
+    opened: Any, scheme: str
+) -> None:
+    page = opened(PHONE, color_scheme=scheme)
+    card = page.locator(".card")
+    shown, held, paper, loaded = card.evaluate(
+        """it => [it.clientWidth, it.scrollWidth, getComputedStyle(it).backgroundColor,
+          it.querySelector("img").naturalWidth]"""
+    )
+    assert shown < PHONE < held  # it is scrolled in itself, so that its letters can be read
+    assert _luminance(paper) > 0.9
+    assert loaded > 0
 
 
 def test_the_dark_mode_is_dark_and_can_be_read(opened: Any) -> None:

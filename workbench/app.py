@@ -19,6 +19,7 @@ from workbench.commands.export import export
 from workbench.commands.fool import fool
 from workbench.commands.list import list_names
 from workbench.commands.merge import merge
+from workbench.commands.probe import probe
 from workbench.commands.report import report
 from workbench.commands.show import show
 from workbench.commands.stylizer import stylizer
@@ -46,6 +47,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "benchmark": benchmark,
     "compare": compare,
     "report": report,
+    "probe": probe,
     "explain": explain,
     "check": check,
     "train": train,

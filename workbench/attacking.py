@@ -7,6 +7,7 @@ from benchmarks import Plan, plan, read_record, results, worst_case
 from workbench.conditions import make_conditions, parse_target
 from workbench.console import Console
 from workbench.devices import resolve_device
+from workbench.judges import wanted_judge
 from workbench.models import require_gradient
 from workbench.option_texts import parse_eps, parse_thresholds
 from workbench.pictures import draw_pictures
@@ -14,6 +15,7 @@ from workbench.plugins import add_plugins
 from workbench.run_directory import RunDirectory, open_run
 from workbench.running import (
     cell_size,
+    judge_lines,
     refuse_near_chance,
     run_cells,
     run_config,
@@ -21,7 +23,14 @@ from workbench.running import (
     say_plan,
     say_troubles,
 )
-from workbench.subjects import Options, Subjects, load_subjects, model_entries
+from workbench.subjects import (
+    Options,
+    Subjects,
+    judge_entry,
+    load_subjects,
+    model_entries,
+    wanted_models,
+)
 from workbench.tables import result_tables, worst_case_lines
 
 VALUES_PER_CELL = 2**20  # image values in a cell: about a minute's work for a small residual net
@@ -43,8 +52,8 @@ def attack_checkpoints(options: Options, arguments: Sequence[str], console: Cons
     """
     todo, subjects = resolve(options, console)
     if options["dry_run"]:
-        attacks = f"attacks: {', '.join(todo.condition_names)}"
-        say_plan(todo, [attacks], "model and attack", options["output"], console)
+        lines = [f"attacks: {', '.join(todo.condition_names)}", *judge_lines(todo)]
+        say_plan(todo, lines, "model and attack", options["output"], console)
         return True
     refuse_near_chance(todo, subjects, console, force=options["force"])
     with open_run(
@@ -71,7 +80,10 @@ def resolve(options: Options, console: Console) -> tuple[Plan, Subjects]:
     shortcuts = {"eps": eps, "steps": options["steps"], "shrink": options["shrink"]}
     make_conditions(options["attacks"], **shortcuts)  # a misspelt attack is told before all else
     device = resolve_device(options["device"], options["threads"])
-    subjects = load_subjects(options, console)
+    wanted = wanted_models(options)
+    named = [(each.checkpoint, each.name) for each in wanted]
+    judge = wanted_judge(options, named, options["attacks"])
+    subjects = load_subjects(options, console, wanted, judge)
     conditions = make_conditions(
         options["attacks"],
         **shortcuts,
@@ -88,6 +100,7 @@ def resolve(options: Options, console: Console) -> tuple[Plan, Subjects]:
         model_entries(subjects, device),
         conditions,
         subjects.dataset,
+        judge=judge_entry(subjects, device),
         shard_size=options["shard_size"]
         or cell_size(channels * height * width, together=VALUES_PER_CELL, largest=LARGEST_CELL),
         seed=options["seed"],

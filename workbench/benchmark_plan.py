@@ -22,11 +22,19 @@ from workbench.corruptions import (
 from workbench.datasets.corrupted import find_set
 from workbench.devices import resolve_device
 from workbench.errors import UsageError, suggestion
+from workbench.judges import wanted_judge
 from workbench.models import require_gradient
 from workbench.option_texts import parse_eps, parse_thresholds
 from workbench.running import cell_size
 from workbench.stored_corruptions import stored_corruptions
-from workbench.subjects import Options, Subjects, Wanted, load_subjects, model_entries
+from workbench.subjects import (
+    Options,
+    Subjects,
+    Wanted,
+    judge_entry,
+    load_subjects,
+    model_entries,
+)
 from workbench.suite_models import Training
 
 VALUES_PER_CELL = 2**24  # image values in a cell: seconds of work for a small net, 67 MB of images
@@ -61,6 +69,8 @@ def parse_conditions(options: Options) -> Conditions:
     parse_thresholds(options["thresholds"])
     _make_conditions(options)
     make_probes(options["probes"] or (), seed=options["seed"])
+    if options["attention"] and options["corruptions"] == NOTHING:
+        raise UsageError("--attention measures how corruptions move it: give --corruptions.")
     if options["corruptions"] == NOTHING:
         if not options["attacks"] and not options["probes"]:
             raise UsageError(
@@ -92,14 +102,18 @@ def resolve(
     """
     place = find_images(options, asked)
     device = resolve_device(options["device"], options["threads"])
-    subjects = load_subjects({**options, "data": place.data}, console, wanted)
+    named = [(each.checkpoint, each.name) for each in wanted]
+    judge = wanted_judge(options, named, options["attacks"])
+    subjects = load_subjects({**options, "data": place.data}, console, wanted, judge)
     dataset = subjects.dataset
     if baseline == ALEXNET and ALEXNET not in {each.name for each in wanted}:
         _refuse_other_strengths(options, subjects)
     conditions = _make_conditions(options, subjects)
-    if any(":" not in parse(condition.spec).name for condition in conditions):
+    if options["attention"] or any(
+        ":" not in parse(condition.spec).name for condition in conditions
+    ):
         for loaded in subjects.models:
-            require_gradient(loaded)  # all attacks of ours follow it
+            require_gradient(loaded)  # all attacks of ours follow it, and so does Grad-CAM
     together, largest = VALUES_PER_CELL, LARGEST_CELL
     if conditions:
         together, largest = attacking.VALUES_PER_CELL, attacking.LARGEST_CELL
@@ -110,9 +124,11 @@ def resolve(
         dataset,
         corruptions=_corruptions(options, asked, place, subjects, device),
         probes=make_probes(options["probes"] or (), seed=options["seed"]),
+        judge=judge_entry(subjects, device),
         clean=place.clean,
         baseline=baseline,
         with_extra=options["with_extra"],
+        attention=options["attention"],
         shard_size=options["shard_size"] or cell_size(values, together=together, largest=largest),
         seed=options["seed"],
         thresholds=parse_thresholds(options["thresholds"]),
@@ -166,6 +182,10 @@ def find_images(options: Options, asked: Conditions) -> Images:
         raise UsageError(
             f"--data {data} holds corrupted images: give the clean ones there, or leave out "
             "--corrupted."
+        )
+    if options["attention"]:
+        raise UsageError(
+            f"--data {data} holds corrupted images alone; --attention needs clean ones."
         )
     if not asked.corruptions or options["attacks"] or options["probes"]:
         raise UsageError(

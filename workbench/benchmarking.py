@@ -10,6 +10,7 @@ from rich.table import Table
 from benchmarks import (
     Plan,
     Record,
+    attention_results,
     compare,
     corruption_results,
     probe_results,
@@ -17,6 +18,7 @@ from benchmarks import (
     results,
     worst_case,
 )
+from workbench.attention_tables import attention_tables
 from workbench.benchmark_plan import (
     Conditions,
     parse_baseline,
@@ -45,6 +47,7 @@ from workbench.run_directory import (
     resume_command,
 )
 from workbench.running import (
+    judge_lines,
     refuse_near_chance,
     run_cells,
     run_config,
@@ -229,6 +232,11 @@ def _say_plan(asked: Asked, options: Options, console: Console) -> None:
     if corruptions:
         severities = ", ".join(map(str, todo.axes.severities))
         lines += [f"corruptions: {', '.join(corruptions)}", f"severities: {severities}"]
+    lines += judge_lines(todo)
+    if todo.attention:
+        looked = zip(todo.models, todo.attention, strict=True)
+        told = "; ".join(f"{layer.name} of {model.name}" for model, layer in looked)
+        lines.append(f"attention: at {told}")
     if todo.probes:
         lines.append(f"probes: {', '.join(each.spec for each in todo.probes)}")
     if missing:
@@ -252,6 +260,9 @@ def _show(
     together = compare(record) if len(record.models) > 1 and attacked else None
     for part in _tables(record, together, trained, console.out.width):
         console.show(part)
+    looked = attention_results(record)
+    for table in attention_tables(looked, console.out.width, trained):
+        console.show(table)
     notes = []
     if corrupted:
         descriptions = [each.description for each in todo.corruptions]
@@ -282,6 +293,7 @@ def _show(
                 for result in corrupted
             ],
             "probe_results": probe_results(record),
+            "attention_results": looked,
             "comparison": together,
             "notes": notes,
             "pictures": [str(file) for file in pictures],

@@ -11,7 +11,8 @@ from workbench.comparison_tables import comparison_tables, legend
 from workbench.console import Console
 from workbench.errors import UsageError, unknown
 from workbench.gates import parse_gate
-from workbench.measure_names import Measure, find_measure, find_measures
+from workbench.measure_names import SECTIONS, Measure, find_measure, find_measures, measure_name
+from workbench.option_texts import between_commas
 from workbench.record_files import find_record
 from workbench.record_views import VIEWS, tables_of, view_results
 from workbench.running import caution_lines
@@ -157,26 +158,18 @@ def read_together(files: Sequence[Path], baseline: str | None = None) -> Record:
 
 
 def shown_measures(measures: Sequence[Measure], columns: str | None = None) -> list[Measure]:
-    """The measures that tables show: those that were asked for, or all that can be better."""
+    """The measures that tables show: those asked for, or all that can be better or are believed."""
     if columns is None:
-        return [each for each in measures if each["better"] is not None]
-    parts = [part for part in _split(columns) if part]
+        return [
+            each
+            for each in measures
+            if each["better"] is not None or measure_name(each) in SECTIONS["believed"]
+        ]
+    parts = [part for part in between_commas(columns) if part]
     if not parts:
         raise UsageError("--columns names no measure; leave it out, or write all.")
     found = [each for part in parts for each in find_measures(part, measures, "--columns")]
     return list({each["key"]: each for each in found}.values())
-
-
-def _split(text: str) -> list[str]:
-    """Parts between commas that stand in no parentheses: specs have commas of their own."""
-    parts, depth = [""], 0
-    for letter in text:
-        depth += (letter == "(") - (letter == ")")
-        if letter == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return [part.strip() for part in parts]
 
 
 def _sorted(rows: Any, measure: Measure) -> list[Any]:

@@ -23,6 +23,7 @@ TITLES = {
     "clean": "on clean images",
     "robust": "robust accuracy",
     "success": "success of attacks",
+    "believed": "what the judge reads in the successes of attacks",
     "moved": "change of images",
     "corruptions": "corrupted images",
     "probes": "error on probed images",
@@ -90,6 +91,11 @@ def legend(comparison: Comparison) -> list[str]:
         lines.append(
             "two seeds show little between trainings; --no-fold compares the models themselves, "
             "on the images"
+        )
+    if any(measure_name(each) in SECTIONS["believed"] for each in comparison["measures"]):
+        lines.append(
+            "believed, read rightly: of each model's own successes; neither way is better, so they "
+            "are not tested"
         )
     lines += _gaps(comparison)
     relative = next((m for m in comparison["measures"] if m["key"] == "mce"), None)

@@ -7,12 +7,14 @@ the steps it may: the counts are bounds. Times are those of a few images, measur
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from attacks.execution import engine
 from benchmarks import Cell, Plan, columns
+from benchmarks.attention import logits_and_maps
 from benchmarks.evaluation import float32_logits
 from benchmarks.suite import Condition, Made, Shard
 from workbench.console import duration
@@ -24,6 +26,7 @@ TRIED = 2  # images that an attack is counted on
 TIMED = 32  # images at most that a pass, a corruption or a probe is timed on
 MARGIN = 1e4  # in logits, of the network that is not fooled
 EVALUATIONS = 2  # of each attacked image: as it is, and in 8 bits
+READINGS = 2  # of an attacked image by the judge: the result and the original
 BACKWARD = 2  # forward passes that a backward one takes: two matrix products for each of its one
 
 
@@ -83,10 +86,13 @@ def estimate(todo: Plan, left: Sequence[Cell] | None = None) -> Estimate:
     unknown = zip(todo.condition_names, counted, strict=True)
     uncounted = tuple(name for name, each in unknown if each is None)
     forwards, backwards = [0] * len(todo.models), [0] * len(todo.models)
+    looked = [0] * len(todo.models)  # images of which there is a map
     made: dict[tuple[int, int], int] = {}  # images made, once for all models
     for cell in left:
         images = cell.stop - cell.start
         forward, backward = (1, 0) if cell.condition is None else passes[cell.condition]
+        if todo.attention and cell.kind in ("clean", "corruption"):
+            looked[cell.model] += images
         forwards[cell.model] += images * (forward + (cell.condition is not None) * EVALUATIONS)
         backwards[cell.model] += images * backward
         number = _made(todo, cell)
@@ -94,14 +100,22 @@ def estimate(todo: Plan, left: Sequence[Cell] | None = None) -> Estimate:
             made[number, cell.start] = images
     seconds = sum(making[number] * images for (number, _), images in made.items())
     training = 0.0
-    for entry, ahead, back in zip(todo.models, forwards, backwards, strict=True):
+    for m, (entry, ahead, back) in enumerate(zip(todo.models, forwards, backwards, strict=True)):
         learned = entry.description.get(TO_TRAIN, 0)
         if not ahead and not learned:
             continue
         forward_seconds = _timed(_forward(entry.get(), shown, todo.batch_size)) / len(shown)
         seconds += forward_seconds * (ahead + BACKWARD * back)
+        if looked[m]:
+            map_seconds = _timed(partial(_maps, todo, m, shown)) / len(shown)
+            seconds += max(0.0, map_seconds - forward_seconds) * looked[m]
         if isinstance(learned, int):
             training += forward_seconds * (1 + BACKWARD) * learned
+    if todo.judge is not None:
+        read = READINGS * sum(cell.stop - cell.start for cell in left if cell.kind == "attack")
+        judging = _forward(todo.judge.get(), shown, todo.batch_size)
+        seconds += _timed(judging) / len(shown) * read if read else 0.0
+        forwards.append(read)
     size = _bytes(todo, left, shown)
     return Estimate(sum(forwards), sum(backwards), seconds, training, size, uncounted)
 
@@ -153,6 +167,12 @@ def _forward(model: nn.Module, images: Tensor, batch_size: int | None) -> Callab
     return lambda: float(float32_logits(model, images, batch_size).sum())
 
 
+def _maps(todo: Plan, m: int, images: Tensor) -> float:
+    labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+    model, layer = todo.models[m].get(), todo.attention[m]
+    return float(logits_and_maps(model, images, labels, layer, todo.batch_size)[1].sum())
+
+
 def _timed(work: Callable[[], object]) -> float:
     """Seconds that work takes once it has been done before."""
     work()
@@ -164,8 +184,12 @@ def _timed(work: Callable[[], object]) -> float:
 def _bytes(todo: Plan, left: Sequence[Cell], images: Tensor) -> int:
     rows = {
         "clean": columns.empty_rows(columns.CLEAN, 0),
-        "attack": columns.empty_rows(columns.ATTACK, 0, len(todo.thresholds)),
-        "corruption": columns.empty_rows(columns.CORRUPTED, 0),
+        "attack": columns.empty_rows(
+            columns.attack_columns(judged=todo.judge is not None), 0, len(todo.thresholds)
+        ),
+        "corruption": columns.empty_rows(
+            {**columns.CORRUPTED, **(columns.ATTENTION if todo.attention else {})}, 0
+        ),
         "probe": columns.empty_rows(columns.CORRUPTED, 0),
     }
     size = 2 * sum(rows[cell.kind].itemsize * (cell.stop - cell.start) for cell in left)

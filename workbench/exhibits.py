@@ -78,6 +78,9 @@ def keep_exhibits(exhibits: Sequence[Exhibit], directory: Path) -> list[Path]:
         if NAME.fullmatch(name) is None or names.count(name) > 1:
             raise ValueError(f"An exhibit is called {name!r}: not a name, or not the only one")
     files: list[Path] = []
+    for old in (directory / FIGURES).glob("*"):
+        if old.suffix in (".svg", ".png") and old.stem not in names:
+            old.unlink()  # of an earlier run here, which showed more
     for exhibit in exhibits:
         if exhibit.drawing is not None:
             (directory / FIGURES).mkdir(exist_ok=True)
@@ -110,12 +113,13 @@ def read_exhibits(directory: Path) -> list[Kept]:
 
 
 def show_exhibits(exhibits: Sequence[Exhibit], console: Console) -> None:
-    """Print the tables of exhibits with their notes."""
-    for exhibit in exhibits:
+    """Print the tables of exhibits, with each note below the last of those that it is of."""
+    tables = [exhibit for exhibit in exhibits if exhibit.table is not None]
+    for number, exhibit in enumerate(tables):
         if exhibit.table is not None:
             console.show(_rich(exhibit.title, exhibit.table))
-            if exhibit.note:
-                console.note(exhibit.note)
+        if exhibit.note and exhibit.note not in (each.note for each in tables[number + 1 :]):
+            console.note(exhibit.note)
 
 
 def exhibit_documents(exhibits: Sequence[Exhibit], directory: Path) -> list[dict[str, Any]]:

@@ -6,18 +6,23 @@ from typing import Any
 import torch
 
 from workbench.benchmark_plan import NOTHING
+from workbench.class_names import class_groups
 from workbench.console import Console
 from workbench.corruptions import parse_corruptions, parse_severities
+from workbench.datasets import Dataset
 from workbench.datasets.classes import ClassSet
 from workbench.devices import resolve_device
 from workbench.errors import Interrupted, UsageError, unknown
 from workbench.exhibits import Exhibit, exhibit_documents, keep_exhibits, show_exhibits
-from workbench.explain import VIEWS
+from workbench.explain import VIEWS, WITHOUT_ANSWERS
 from workbench.explain.viewed import Asked, Viewed, ViewedModel
 from workbench.models.classifier import freeze
 from workbench.plugins import add_plugins
 from workbench.run_directory import RunDirectory, open_run
-from workbench.subjects import Options, Subjects, load_subjects
+from workbench.running import refuse_guessing
+from workbench.subjects import Options, Subjects, load_subjects, model_entries
+
+SANITY_IMAGES = 200  # tell 25 % from 10 % of ten classes, and take a second on a small net
 
 
 def explain_checkpoints(options: Options, arguments: Sequence[str], console: Console) -> None:
@@ -38,6 +43,11 @@ def explain_checkpoints(options: Options, arguments: Sequence[str], console: Con
     device = resolve_device(options["device"], options["threads"])
     subjects = load_subjects(options, console)
     asked = _asked(options, subjects)
+    if not WITHOUT_ANSWERS.issuperset(names):
+        _refuse_guessing(options, subjects, device, console)
+    if options["dry_run"]:
+        _say_plan(subjects, names, console)
+        return
     with open_run(
         options["output"],
         verb="explain",
@@ -82,18 +92,57 @@ def parse_views(text: str) -> list[str]:
     return names
 
 
+def _refuse_guessing(
+    options: Options, subjects: Subjects, device: torch.device, console: Console
+) -> None:
+    """Refuse a model near chance: what it looks at would be explained as if it knew anything."""
+    sample = subjects.dataset.take(SANITY_IMAGES)
+    for entry in model_entries(subjects, device):
+        refuse_guessing(
+            entry, sample, device.type, options["batch_size"], console, force=options["force"]
+        )
+
+
+def _say_plan(subjects: Subjects, names: Sequence[str], console: Console) -> None:
+    """What would be looked at."""
+    models = [model.name for model in subjects.models]
+    images = len(subjects.dataset)
+    console.show(
+        f"models: {', '.join(models)}",
+        f"images: {images} of {subjects.dataset.name}",
+        f"views: {', '.join(names)}",
+    )
+    console.essential("\n".join(names))
+    console.document({"models": models, "images": images, "views": list(names)})
+
+
+def _class_names(data: Dataset) -> tuple[str, ...] | None:
+    """Readable names: those of WordNet ids where the data have these alone."""
+    groups = class_groups(data.class_names, data.class_keys, data.classes)
+    return data.class_names if groups is None else groups.names
+
+
+def _parts(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
 def _asked(options: Options, subjects: Subjects) -> Asked:
     data = subjects.dataset
-    known = ClassSet(data.classes, data.class_names, data.class_keys)
+    # WordNet ids that the data have for names are keys here: ``--class goose`` finds n01855672.
+    known = ClassSet(data.classes, _class_names(data), data.class_keys or data.class_names)
     of_class = options["of_class"]
     return Asked(
-        layers=tuple(part.strip() for part in (options["layers"] or "").split(",") if part.strip()),
+        layers=_parts(options["layers"]),
         corruptions=()
         if options["corruptions"] == NOTHING
         else parse_corruptions(options["corruptions"]),
         severities=parse_severities(options["severities"]),
         show=options["show"],
         of_class=None if of_class is None else known.find(of_class),
+        methods=_parts(options["methods"]),
+        steps=options["ig_steps"],
+        explained=options["explained"],
+        superclasses=options["superclasses"],
     )
 
 
@@ -114,19 +163,25 @@ def _viewed(
             for place, loaded in enumerate(subjects.models)
         ),
         dataset=data,
-        class_names=data.class_names or tuple(map(str, range(data.classes))),
+        class_names=_class_names(data) or tuple(map(str, range(data.classes))),
         asked=asked,
         directory=directory.path,
         console=console,
         device=device,
         batch_size=options["batch_size"],
         seed=options["seed"],
+        entries=model_entries(subjects, device),
+        source=subjects.recorded(),
+        command=directory.command,
     )
 
 
 def _config(options: Options, subjects: Subjects, names: Sequence[str]) -> dict[str, Any]:
     """What must be the same for a run to be taken up again."""
-    asked = ("layers", "corruptions", "severities", "show", "of_class", "seed")
+    asked = (
+        *("layers", "corruptions", "severities", "show", "of_class", "seed"),
+        *("methods", "ig_steps", "explained", "superclasses"),
+    )
     return {
         "views": list(names),
         "models": [{"name": m.name, "digest": m.digest} for m in subjects.models],

@@ -39,6 +39,7 @@ class Case:
         truth: the true class, shown where ``before`` is another; None: not shown.
         steps: gradient steps taken, or None.
         success: whether the goal was reached in float32, or None.
+        judged: what a judge that was not attacked reads in the result, or None.
     """
 
     original: Any
@@ -48,6 +49,7 @@ class Case:
     truth: str | None = None
     steps: int | None = None
     success: bool | None = None
+    judged: tuple[str, float] | None = None
 
 
 def save_panel(path: Path, cases: Sequence[Case], *, title: str = "") -> None:
@@ -112,7 +114,7 @@ def draw_panel(cases: Sequence[Case], *, title: str = "") -> "Figure":
     caption = wrapped(_caption(cases), width - 2 * MARGIN, 9, measure(SMALL))
     heading_height = round(len(heading) * LINE * 1.3) + (LINE // 2 if heading else 0)
     below = 8 + LINE * (2 if any(case.success is False for case in cases) else 1)
-    above = (_lines_above(cases) * LINE, 2 * LINE, 0)
+    above = tuple(lines * LINE for lines in _lines_above(cases))
     block_height = 3 * height_of + sum(above) + 2 * (GAP // 2) + below
     height = (
         2 * MARGIN
@@ -145,7 +147,7 @@ def draw_panel(cases: Sequence[Case], *, title: str = "") -> "Figure":
         for column, case in enumerate(block):
             x = left + column * (width_of + GAP)
             difference, factor = amplified(case.original, case.result)
-            texts = (_before(case), _said(case.after), _below(case, factor))
+            texts = (_before(case), _after(case), _below(case, factor))
             pictures = (case.original, case.result, difference)
             for row in range(3):
                 _show(page, (x, tops[row]), (width_of, height_of), as_picture(pictures[row]))
@@ -193,14 +195,22 @@ def as_picture(image: Any) -> NDArray[np.uint8]:
     return array[0] if array.shape[0] == 1 else array.transpose(1, 2, 0)
 
 
-def _lines_above(cases: Sequence[Case]) -> int:
-    return max(len(_before(case)) for case in cases)
+def _lines_above(cases: Sequence[Case]) -> tuple[int, int, int]:
+    """Lines of text above each of the three rows."""
+    return max(len(_before(case)) for case in cases), max(len(_after(case)) for case in cases), 0
 
 
 def _before(case: Case) -> list[str]:
     if case.truth is None or case.truth == case.before[0]:
         return _said(case.before)
     return [*_said(case.before), f"(is {_name(case.truth)})"]
+
+
+def _after(case: Case) -> list[str]:
+    if case.judged is None:
+        return _said(case.after)
+    name, sure = _said(case.judged)
+    return [*_said(case.after), f"judge: {name}", sure]
 
 
 def _said(said: tuple[str, float]) -> list[str]:
@@ -242,7 +252,10 @@ def _caption(cases: Sequence[Case]) -> str:
         "original times the factor below it, around mid-grey; the factor makes the largest change "
         "of each image black or white"
     )
-    return text + (" in its channel." if np.shape(cases[0].original)[0] == 3 else ".")
+    text += " in its channel." if np.shape(cases[0].original)[0] == 3 else "."
+    if any(case.judged is not None for case in cases):
+        text += " Judge: what a model that was not attacked reads in the result."
+    return text
 
 
 def ruler(figure: "Figure") -> Callable[[float], Callable[[str], float]]:

@@ -70,3 +70,19 @@ def parse_numbers(text: str | None, flag: str) -> tuple[float, ...] | None:
         raise UsageError(
             f"{flag} {text}: write one number per channel, such as 0.5,0.5,0.5."
         ) from None
+
+
+def between_commas(text: str) -> list[str]:
+    """Parts between commas that stand in no parentheses: specs have commas of their own.
+
+    >>> between_commas("a, pgd(eps=8/255, steps=20)")
+    ['a', 'pgd(eps=8/255, steps=20)']
+    """
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts]

@@ -187,7 +187,10 @@ Classes = Annotated[
 Label = Annotated[
     str | None,
     typer.Option(
-        "--label", metavar="CLASS", rich_help_panel=DATA, help="The class of a single image."
+        "--label",
+        metavar="CLASS",
+        rich_help_panel=DATA,
+        help="The class of a single image: its name or its index.",
     ),
 ]
 Download = Annotated[
@@ -210,6 +213,27 @@ Targeted = Annotated[
         metavar="RULE|CLASS",
         rich_help_panel=ATTACK,
         help="Aim at random, least-likely or next, or at one class for all.",
+    ),
+]
+
+Judge = Annotated[
+    str | None,
+    typer.Option(
+        "--judge",
+        metavar="CHECKPOINT",
+        rich_help_panel=ATTACK,
+        help="A model that is not attacked and reads what attacks make: how often does it, too, "
+        "see the new class?",
+    ),
+]
+JudgeOptions = Annotated[
+    str | None,
+    typer.Option(
+        "--judge-options",
+        metavar="NAME=VALUE,...",
+        rich_help_panel=ATTACK,
+        help="What the judge is, in place of the flags of the models, which else hold for it too: "
+        "'arch=timm:resnet18, mean=0.5,0.5,0.5, std=0.2,0.2,0.2'.",
     ),
 ]
 

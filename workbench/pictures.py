@@ -25,7 +25,9 @@ def draw_pictures(
                 folder.mkdir(parents=True, exist_ok=True)
                 name = attack.partition("(")[0]
                 file = folder / f"{slug(model)}-{a + 1}-{slug(name)}.png"
-                save_panel(file, cases, title=f"{model} under {short_spec(attack)}")
+                title = f"{model} under {short_spec(attack)}"
+                title += f", judged by {record.judge}" if any(each.judged for each in cases) else ""
+                save_panel(file, cases, title=title)
                 files.append(file)
     return tuple(files)
 
@@ -41,6 +43,11 @@ def _cases(
     for place, row in enumerate(kept.rows[:count].tolist()):
         before = name(clean["prediction"][m, row]), float(clean["confidence"][m, row])
         after = name(attacked["prediction"][m, a, row]), float(attacked["confidence"][m, a, row])
+        read = None
+        if record.judged and record.judged["prediction"][m, a, row] >= 0:
+            said = (record.judged[each][m, a, row] for each in ("prediction", "confidence"))
+            prediction, confidence = said
+            read = name(int(prediction)), float(confidence)
         yield Case(
             kept.original[place],
             kept.result[place],
@@ -49,4 +56,5 @@ def _cases(
             truth=name(clean["label"][m, row]),
             steps=int(attacked["steps"][m, a, row]),
             success=bool(attacked["success"][m, a, row]),
+            judged=read,
         )

@@ -27,7 +27,7 @@ def _why(folder: Path) -> str:
             verb = str(read_description(folder)["verb"])
         except UsageError:
             verb = "attack"
-        if verb not in ("attack", "benchmark"):
+        if verb not in ("attack", "benchmark", "probe"):
             return f": it is a run of `workbench {verb}`, which measures nothing."
         return ": the run is not finished; run its command again."
     below = sorted(each.parent.name for each in folder.glob("*/record.h5"))

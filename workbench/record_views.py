@@ -15,6 +15,7 @@ VIEWS = {
     "curves": "each model's error over severity, and the name of the curve's shape",
     "classes": "the worst classes, and what they are mistaken for",
     "calibration": "whether confidence can be trusted, and whether it tells failures",
+    "attention": "how much of what a model looks at stays in place, beside its accuracy",
 }
 """The views by their names, each in a line for help texts."""
 
@@ -34,7 +35,7 @@ def view_results(
         view: one of `VIEWS`.
         condition: for ``classes``, which answers: ``clean`` (the default), an attack, a
             probe, a corruption, or a corruption at a severity as in ``fog@3``. For ``calibration``
-            the same, instead of all; for ``curves`` a corruption.
+            the same, instead of all; for ``curves`` and ``attention`` a corruption.
         class_name: for ``classes``, the one that is told in detail: its name or number.
         seed: of the bootstrap.
 
@@ -42,7 +43,7 @@ def view_results(
         ``view``, ``condition`` and ``class`` as they were resolved, ``trained_on_corruptions`` (of
         each model, the test corruptions), ``denominators`` (what each number is taken over), and
         ``models``, one object for each model: see `benchmarks.severity_curves`,
-        `benchmarks.class_tables`, `benchmarks.calibration`.
+        `benchmarks.class_tables`, `benchmarks.calibration`, `benchmarks.attention_results`.
 
     Raises:
         UsageError: for what the record does not have, or an option that says nothing to the view.
@@ -62,28 +63,50 @@ def view_results(
         return told | _curves(record, chosen, seed)
     if view == "calibration":
         return told | _calibration(record, chosen, seed)
+    if view == "attention":
+        return told | _attention(record, chosen)
     return told | _classes(record, chosen or "clean", class_name)
 
 
 def _curves(record: "Record", chosen: str | None, seed: int) -> dict[str, Any]:
     from benchmarks.severity_curves import MEANINGS, severity_curves
-    from workbench.tables import short_spec
 
-    corruptions = record.axes.corruptions
-    if not corruptions:
+    if not record.axes.corruptions:
         raise UsageError(
             "Nothing was corrupted in this record, so there are no curves over severity.\n"
             "Measure with `workbench benchmark` first."
         )
+    _require_corruption(record, chosen)
+    models: Any = severity_curves(record, seed=seed)
+    if chosen is not None:
+        models = [each | {"corruptions": {chosen: each["corruptions"][chosen]}} for each in models]
+    return {"denominators": MEANINGS, "models": models}
+
+
+def _require_corruption(record: "Record", chosen: str | None) -> None:
+    from workbench.tables import short_spec
+
+    corruptions = record.axes.corruptions
     if chosen is not None and chosen not in corruptions:
         raise UsageError(
             f"A curve is of a corruption over severities, which '{short_spec(chosen)}' is not.\n"
             f"In this record: {', '.join(corruptions)}."
         )
-    models: Any = severity_curves(record, seed=seed)
+
+
+def _attention(record: "Record", chosen: str | None) -> dict[str, Any]:
+    from benchmarks import ATTENTION_DENOMINATORS, attention_results
+
+    models = attention_results(record)
+    if not models:
+        raise UsageError(
+            "What the models look at was not measured in this record.\n"
+            "Measure with `workbench benchmark --attention` first."
+        )
+    _require_corruption(record, chosen)
     if chosen is not None:
         models = [each | {"corruptions": {chosen: each["corruptions"][chosen]}} for each in models]
-    return {"denominators": MEANINGS, "models": models}
+    return {"denominators": ATTENTION_DENOMINATORS, "models": models}
 
 
 def _calibration(record: "Record", chosen: str | None, seed: int) -> dict[str, Any]:
@@ -146,6 +169,10 @@ def tables_of(told: dict[str, Any], width: int) -> "Iterator[RenderableType]":
         from workbench.calibration_tables import calibration_tables
 
         return calibration_tables(told["models"], width, told["trained_on_corruptions"])
+    if told["view"] == "attention":
+        from workbench.attention_tables import attention_tables
+
+        return attention_tables(told["models"], width, told["trained_on_corruptions"])
     from workbench.class_view import breakdown_tables, worst_class_tables
 
     if told["class"] is None:

@@ -50,7 +50,7 @@ def refuse_near_chance(
     Raises:
         UsageError: there is such a model, and no ``force``.
     """
-    for entry in todo.models:
+    for entry in (*todo.models, *([] if todo.judge is None else [todo.judge])):
         refuse_guessing(
             entry,
             subjects.dataset,
@@ -203,18 +203,26 @@ def say_troubles(record: Record, command: str, console: Console) -> bool:
     return not record.failures
 
 
+def judge_lines(todo: Plan) -> list[str]:
+    """Who judges, in a line, where there is a judge."""
+    return [] if todo.judge is None else [f"judge: {todo.judge.name}"]
+
+
 def run_config(todo: Plan, subjects: Subjects) -> dict[str, Any]:
     """What must be the same for a run to be resumed; where files lie is not part of it."""
-    models = [
-        {
-            "name": model.name,
-            **{key: model.description[key] for key in model.description if key not in PLACES},
-            "digest": model.digest,
-        }
-        for model in todo.models
-    ]
     config = {key: value for key, value in todo.config.items() if key != "source"}
+    if todo.judge is not None:
+        config["judge"] = _without_places(todo.judge)
+    models = [_without_places(model) for model in todo.models]
     return {"data": dict(subjects.source), **config, "models": models}
+
+
+def _without_places(model: ModelEntry) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        **{key: model.description[key] for key in model.description if key not in PLACES},
+        "digest": model.digest,
+    }
 
 
 def run_name(todo: Plan) -> str:

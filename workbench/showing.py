@@ -10,6 +10,7 @@ from rich.text import Text
 from attacks.corruptions import strength_size
 from benchmarks import (
     Record,
+    attention_results,
     corruption_results,
     probe_results,
     read_record,
@@ -17,8 +18,11 @@ from benchmarks import (
     worst_case,
 )
 from benchmarks.reading import Stored, checkpoints, stored
+from benchmarks.sweep_files import is_sweep
+from workbench.attention_tables import attention_tables
 from workbench.console import Console
 from workbench.corruption_tables import corruption_notes, corruption_tables
+from workbench.probe_exhibits import show_sweep
 from workbench.probe_tables import probe_tables
 from workbench.record_files import descriptions, find_record, trained_on
 from workbench.running import caution_lines, failure_lines
@@ -44,6 +48,9 @@ def show_record(path: Path, console: Console) -> None:
         OSError: it cannot be opened.
     """
     file = find_record(path)
+    if is_sweep(file):
+        show_sweep(file, console)
+        return
     record, datasets = read_record(file), stored(file)
     summary = _summary(record)
     console.show(*_lines(record, summary))
@@ -61,6 +68,9 @@ def show_record(path: Path, console: Console) -> None:
     probed = probe_results(record)
     for table in probe_tables(probed, width, trained):
         console.show(table)
+    looked = attention_results(record)
+    for table in attention_tables(looked, width, trained):
+        console.show(table)
     console.show(_datasets(datasets))
     console.show(*(f"caution: {line}" for line in caution_lines(record)))
     console.show(*(f"failed: {line}" for line in failure_lines(record)))
@@ -77,6 +87,7 @@ def show_record(path: Path, console: Console) -> None:
                 for result in corrupted
             ],
             "probe_results": probed,
+            "attention_results": looked,
             "cautions": list(record.cautions),
             "failures": list(record.failures),
         }
@@ -105,10 +116,17 @@ def _summary(record: Record) -> dict[str, Any]:
         "corruptions": list(record.axes.corruptions),
         "severities": list(record.axes.severities),
         "probes": list(record.probes),
+        "judge": _judge(config.get("judge")),
         "baseline": config.get("baseline"),
         "kept_images": len(record.kept),
         "joined": config.get("joined"),
     }
+
+
+def _judge(entry: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if entry is None:
+        return None
+    return _described(entry["name"], entry.get("description") or {}, entry["digest"])
 
 
 def _described(name: str, description: Mapping[str, Any], digest: str) -> dict[str, Any]:
@@ -139,6 +157,9 @@ def _lines(record: Record, summary: Mapping[str, Any]) -> list[str]:
         f"models: {len(record.models)}",
         f"attacks: {', '.join(map(short_spec, record.attacks)) or 'none'}",
     ]
+    if summary["judge"] is not None:
+        judge = summary["judge"]
+        lines.append(f"judge of attacks: {judge['name']}, digest {judge['digest'][:DIGITS]}")
     if record.corrupted:
         severities = ", ".join(map(str, record.axes.severities))
         lines.append(

@@ -1,5 +1,6 @@
 """What a command works on: the data set, and models whose outputs are its classes."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -12,9 +13,10 @@ from torch import nn
 
 from benchmarks import ModelEntry
 from benchmarks.evaluation import float32_logits
+from workbench.class_names import SOURCES
 from workbench.console import Console
 from workbench.datasets import DataFacts, Dataset, fit, load_dataset
-from workbench.datasets.classes import parse_classes
+from workbench.datasets.classes import ClassSet, parse_classes
 from workbench.errors import UsageError
 from workbench.models import LoadedModel, ModelOptions, load_model, select_columns
 from workbench.models.factories import factory_in, is_factory
@@ -67,12 +69,15 @@ class Subjects:
         models: with names that differ.
         reload: for each model, what `load_described` needs to load it again; JSON values.
         source: what was asked for of the data; JSON values.
+        judge: a model that reads what attacks make, and what `load_described` needs for it; None
+            where none was asked for.
     """
 
     dataset: Dataset
     models: tuple[LoadedModel, ...]
     reload: tuple[Mapping[str, Any], ...]
     source: Mapping[str, Any]
+    judge: tuple[LoadedModel, Mapping[str, Any]] | None = None
 
     def recorded(self, corrupted: Path | None = None) -> dict[str, Any]:
         """Where the data are, for the record: paths as they hold from any folder.
@@ -114,11 +119,12 @@ def read_data(options: Options) -> Dataset:
     Raises:
         UsageError: it cannot be read.
     """
+    label = options["label"]
     return load_dataset(
         options["data"],
         split=options["split"],
         download=options["download"],
-        label=options["label"],
+        label="0" if _is_class_name(label) else label,  # until a model says which it is
     )
 
 
@@ -135,7 +141,10 @@ def wanted_models(options: Options) -> list[Wanted]:
 
 
 def load_subjects(
-    options: Options, console: Console, wanted: Sequence[Wanted] | None = None
+    options: Options,
+    console: Console,
+    wanted: Sequence[Wanted] | None = None,
+    judge: Wanted | None = None,
 ) -> Subjects:
     """Load the data and every model, and number the labels as the models do.
 
@@ -143,22 +152,27 @@ def load_subjects(
         options: the parsed command line.
         console: where output goes.
         wanted: the models; else those of the command line.
+        judge: one more, which is not attacked.
 
     Raises:
         UsageError: something cannot be loaded, or models and data do not fit together.
         OSError: a file cannot be read.
     """
     dataset = read_data(options)
+    label = options["label"]
     wanted = wanted_models(options) if wanted is None else wanted
     fitted: Dataset | None = None
     models: list[LoadedModel] = []
     reload: list[Mapping[str, Any]] = []
-    for each in wanted:
+    for each in (*wanted, *([] if judge is None else [judge])):
         name, facts = each.name, dataset.facts
         loaded = each.loaded or load_model(each.checkpoint, each.options, data=facts)
         loaded = replace(loaded, name=name)
         if not models and loaded.model.input_size is not None:
             dataset = dataset.at_size(loaded.model.input_size[0])
+        if _is_class_name(options["label"]) and dataset.open_ended:
+            dataset = _labelled(dataset, options["label"], loaded)
+            label = str(dataset.labels[0])
         mine = fit(dataset, loaded.model.classes, loaded.model.class_names, options["classes"])
         notices = [*loaded.notices, *mine.notices]
         if mine.columns is not None:
@@ -166,7 +180,8 @@ def load_subjects(
         if fitted is not None and not _same(fitted, mine.dataset, whole=dataset):
             raise UsageError(
                 f"{name} numbers the classes of {dataset.name} otherwise than "
-                f"{wanted[0].name}; measure them one by one."
+                f"{wanted[0].name}; "
+                + ("it cannot judge." if each is judge else "measure them one by one.")
             )
         fitted = fitted or mine.dataset
         for notice in notices:
@@ -178,9 +193,38 @@ def load_subjects(
     for notice in dataset.notices:
         console.note(f"{dataset.name}: {notice}")
     chosen = fitted.take(options["limit"])
-    asked_of_data = ("data", "split", "limit", "classes", "label")
-    source = {key: options[key] for key in asked_of_data}
-    return Subjects(chosen, tuple(models), tuple(reload), source)
+    source = {key: options[key] for key in ("data", "split", "limit", "classes")}
+    source["label"] = label
+    judging = None if judge is None else (models.pop(), reload.pop())
+    return Subjects(chosen, tuple(models), tuple(reload), source, judging)
+
+
+def _is_class_name(label: str | None) -> bool:
+    """Whether ``--label`` is neither an index nor a pattern that finds one in a file's name."""
+    if label is None or label.strip().isdecimal():
+        return False
+    try:
+        return re.compile(label).groups == 0
+    except re.error:
+        return False  # the reader says what is wrong with it
+
+
+def _labelled(dataset: Dataset, name: str, loaded: LoadedModel) -> Dataset:
+    """The images with a class of the model as their label.
+
+    Raises:
+        UsageError: the model has no such class.
+    """
+    model = loaded.model
+    names = model.class_names
+    known = ClassSet(model.classes, names, what=f"the model {loaded.name}")
+    matches = known.matches(name)
+    if not matches and names is not None:  # by another name of ImageNet's
+        ours = [each.places(name) for each in (read() for read in SOURCES.values())
+                if each.names == names]  # fmt: skip
+        matches = next((places for places in ours if len(places) == 1), ())
+    index = matches[0] if len(matches) == 1 else known.find(name)
+    return replace(dataset, labels=np.full_like(dataset.labels, index), classes=index + 1)
 
 
 def _same(one: Dataset, other: Dataset, *, whole: Dataset) -> bool:
@@ -194,13 +238,22 @@ def _same(one: Dataset, other: Dataset, *, whole: Dataset) -> bool:
 def model_entries(subjects: Subjects, device: torch.device) -> tuple[ModelEntry, ...]:
     """The models as the runner wants them, each moved to the device when it is its turn."""
     return tuple(
-        ModelEntry(
-            name=loaded.name,
-            digest=loaded.digest,
-            description={**loaded.description, "reload": dict(reload)},
-            get=_On(loaded.model, device),
-        )
+        _entry(loaded, reload, device)
         for loaded, reload in zip(subjects.models, subjects.reload, strict=True)
+    )
+
+
+def judge_entry(subjects: Subjects, device: torch.device) -> ModelEntry | None:
+    """The judge likewise, where there is one."""
+    return None if subjects.judge is None else _entry(*subjects.judge, device)
+
+
+def _entry(loaded: LoadedModel, reload: Mapping[str, Any], device: torch.device) -> ModelEntry:
+    return ModelEntry(
+        name=loaded.name,
+        digest=loaded.digest,
+        description={**loaded.description, "reload": dict(reload)},
+        get=_On(loaded.model, device),
     )
 
 

@@ -69,11 +69,29 @@ def _rows(result: Result) -> Iterator[tuple[str, str]]:
         yield f"  pixels moved over {float(threshold):.3g}", with_interval(count, interval, ".1f")
     yield "  largest change (L∞)", _mean(result, "mean_linf", ".4f")
     yield "  median confidence", _number(result.get("median_confidence"), ".3f")
+    if result.get("judge"):
+        yield from _judged_rows(result)
     yield "of the attacked:", ""
     yield "  steps", _mean(result, "mean_steps", ".1f")
     yield "  forward passes", _mean(result, "forwards_per_image", ".1f")
     yield "  backward passes", _mean(result, "backwards_per_image", ".1f")
     yield "time", duration(float(result["seconds"] or 0))
+
+
+def _judged_rows(result: Result) -> Iterator[tuple[str, str]]:
+    """What the judge reads in the successes."""
+    whole = "judged_successes"
+    yield f"read by {result['judge']}:", ""
+    yield "  as the new class (believed)", _rate(result, "believed_rate", "believed", whole)
+    yield (
+        "    and so before the attack",
+        _rate(result, "believed_before_rate", "believed_before", whole),
+    )
+    yield "  as the true class", _rate(result, "judge_keeps_rate", "judge_keeps", whole)
+    yield (
+        "  wrongly before the attack",
+        _rate(result, "judge_wrong_before_rate", "judge_wrong_before", whole),
+    )
 
 
 def worst_case_lines(worst: Sequence[Result]) -> list[str]:

@@ -33,6 +33,8 @@ def attack(
         ),
     ] = None,
     targeted: o.Targeted = None,
+    judge: o.Judge = None,
+    judge_options: o.JudgeOptions = None,
     shrink: Annotated[
         bool,
         typer.Option(

@@ -49,6 +49,8 @@ def benchmark(
     ] = None,
     eps: o.Eps = None,
     targeted: o.Targeted = None,
+    judge: o.Judge = None,
+    judge_options: o.JudgeOptions = None,
     probes: Annotated[
         list[str] | None,
         typer.Option(
@@ -77,6 +79,14 @@ def benchmark(
             "--with-extra",
             rich_help_panel=o.CORRUPTION,
             help="Take mCE over the four extra corruptions too; else over the standard 15 alone.",
+        ),
+    ] = False,
+    attention: Annotated[
+        bool,
+        typer.Option(
+            "--attention",
+            rich_help_panel=o.CORRUPTION,
+            help="Measure too how far each corruption moves what the models look at (Grad-CAM).",
         ),
     ] = False,
     corrupted: Annotated[

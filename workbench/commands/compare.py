@@ -41,7 +41,7 @@ def compare(
             metavar="NAME",
             help="table; curves: errors over severity and the shape of the curve; classes: the "
             "worst classes and what they are taken for; calibration: whether confidence can be "
-            "trusted.",
+            "trusted; attention: how much of what a model looks at stays in place.",
         ),
     ] = "table",
     condition: Annotated[

@@ -7,7 +7,7 @@ import typer
 from workbench import options as o
 from workbench.console import make_console
 
-VIEW = "What is shown"
+VIEW, ATTRIBUTIONS = "What is shown", "Attributions"
 
 
 def explain(
@@ -23,7 +23,7 @@ def explain(
             rich_help_panel=VIEW,
             help="With commas; `workbench list views` says what there is.",
         ),
-    ] = "attributions,samples",
+    ] = "attributions",
     layers: Annotated[
         str | None,
         typer.Option(
@@ -43,6 +43,43 @@ def explain(
             "--class", metavar="CLASS", rich_help_panel=VIEW, help="The class to look into."
         ),
     ] = None,
+    superclasses: Annotated[
+        str | None,
+        typer.Option(
+            "--superclasses",
+            metavar="FILE|NAME",
+            rich_help_panel=VIEW,
+            help="Superclass of each class: a file, or a known set; else found by the names.",
+        ),
+    ] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            "--methods",
+            metavar="LIST",
+            rich_help_panel=ATTRIBUTIONS,
+            help="Of attributions: saliency, integrated-gradients (needs captum), grad-cam; else "
+            "all.",
+        ),
+    ] = None,
+    ig_steps: Annotated[
+        int,
+        typer.Option(
+            "--ig-steps",
+            min=1,
+            rich_help_panel=ATTRIBUTIONS,
+            help="Steps of integrated gradients, which start from black.",
+        ),
+    ] = 50,
+    explained: Annotated[
+        str,
+        typer.Option(
+            "--explain",
+            metavar="guess|label",
+            rich_help_panel=ATTRIBUTIONS,
+            help="Whose logit is followed: the model's guess, or the true class.",
+        ),
+    ] = "guess",
     corruptions: o.Corruptions = "none",
     severities: o.Severities = "1-5",
     arch: o.Arch = None,
@@ -66,9 +103,11 @@ def explain(
     device: o.Device = "auto",
     batch_size: o.BatchSize = None,
     threads: o.Threads = None,
+    force: o.Force = False,
     config: o.Config = None,
     debug: o.Debug = False,
     output: o.Output = None,
+    dry_run: o.DryRun = False,
     json_output: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:

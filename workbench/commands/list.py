@@ -29,8 +29,10 @@ class Kind(StrEnum):
     RECIPES = "recipes"
     SUITES = "suites"
     VIEWS = "views"
+    CLASSES = "classes"
 
 
+SINGULAR = {Kind.CLASSES: "set of classes"}
 FILES = {Kind.RECIPES: recipes, Kind.SUITES: suites}
 """What comes as files, which are shown as they stand."""
 
@@ -41,7 +43,8 @@ def list_names(
         str | None,
         typer.Argument(
             help="Only names with this text; the full name of an attack, a defense, a corruption, "
-            "a probe, a recipe or a suite shows its settings or strengths."
+            "a probe, a recipe or a suite shows its settings or strengths, that of a set of "
+            "classes its superclasses."
         ),
     ] = None,
     json_output: Json = False,
@@ -61,11 +64,15 @@ def list_names(
     if name in known and kind in (Kind.ATTACKS, Kind.DEFENSES, Kind.PROBES):
         _show_settings(console, kind, name, known[name])
         return
+    if name in known and kind is Kind.CLASSES:
+        _show_classes(console, name, known[name])
+        return
     part = (name or "").lower()
     found = {key: text for key, text in known.items() if part in key.lower()}
     if not found:
-        raise unknown(kind.value.removesuffix("s"), name or "", known)
-    console.show(_table(kind.value, found))
+        raise unknown(SINGULAR.get(kind, kind.value.removesuffix("s")), name or "", known)
+    title = "sets of classes" if kind is Kind.CLASSES else kind.value
+    console.show(_table(title, found))
     console.document({"kind": kind.value, "names": found})
     console.essential("\n".join(found))
 
@@ -138,10 +145,11 @@ def _names(kind: Kind, name: str | None) -> dict[str, str]:
         }
     if kind in FILES:
         return {key: each.summary for key, each in FILES[kind]().items()}
-    if kind is Kind.DATASETS:
+    if kind in (Kind.CLASSES, Kind.DATASETS):
+        from workbench.class_names import superclass_sources
         from workbench.datasets import datasets
 
-        return datasets()
+        return datasets() if kind is Kind.DATASETS else superclass_sources()
     from workbench.models import architectures, timm_names
 
     known = architectures()
@@ -184,6 +192,27 @@ def _show_strengths(console: Console, name: str, summary: str) -> None:
         {"kind": "corruptions", "name": name, "summary": summary, "strengths": content}
     )
     console.essential(name)
+
+
+def _show_classes(console: Console, name: str, summary: str) -> None:
+    from rich.text import Text
+
+    from workbench.class_names import SOURCES
+
+    known = SOURCES[name]()
+    table = _titled(f"{name}: {summary}")
+    for heading in ("index", "class", "superclass"):
+        table.add_column(heading)
+    for index, (each, above) in enumerate(zip(known.names, known.superclasses, strict=True)):
+        table.add_row(str(index), Text(each), Text(above))
+    console.show(table)
+    content = {
+        "classes": known.names,
+        "superclasses": known.superclasses,
+        **({} if known.keys is None else {"wordnet_ids": known.keys}),
+    }
+    console.document({"kind": "classes", "name": name, "summary": summary, **content})
+    console.essential("\n".join(known.names))
 
 
 def _show_file(console: Console, kind: Kind, name: str) -> None:

@@ -22,6 +22,15 @@ def report(
             "--png", metavar="DIR", help="Write every figure there too, as PNG (200 dpi) and SVG."
         ),
     ] = None,
+    besides: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with",
+            metavar="DIR",
+            help="Take in the figures and tables of a run of `probe` or `explain`. Repeat for "
+            "several.",
+        ),
+    ] = None,
     baseline: o.ComparedWith = None,
     title: Annotated[
         str | None, typer.Option("--title", metavar="TEXT", help="The heading of the page.")
@@ -40,5 +49,5 @@ def report(
     from workbench.report.making import Asked, command_line, make_report
 
     command = command_line(o.arguments(ctx))
-    asked = Asked(output, png, baseline, title, fold, seed, command)
+    asked = Asked(output, png, baseline, title, fold, seed, command, tuple(besides or ()))
     make_report(records, asked, make_console(json_output=json_output, quiet=quiet))

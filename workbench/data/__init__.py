@@ -1,1 +1,1 @@
-"""The embedded data set, with its licence and the rule by which it was chosen (README.md)."""
+"""Files that come with the package, with their licences and how they were made (README.md)."""

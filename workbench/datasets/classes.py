@@ -51,8 +51,13 @@ class ClassSet:
     def matches(self, text: str) -> tuple[int, ...]:
         """Return the classes a name may mean: none, one, or several."""
         for table in self._known:
-            if _plain(text) in table:
-                return table[_plain(text)]
+            found = table.get(_plain(text), ())
+            if len(found) > 1 and self.names is not None:
+                # ImageNet has a Cardigan, which is a dog, and a cardigan.
+                same = tuple(index for index in found if self.names[index] == text)
+                found = same if len(same) == 1 else found
+            if found:
+                return found
         return ()
 
     def find(self, entry: str | int) -> int:

@@ -116,6 +116,7 @@ class Chart:
         name: of its files, and its anchor.
         note: what a reader must know to read it, in a sentence or two.
         narrow: whether its panels may be half as wide as others.
+        columns: how many panels stand side by side in a file; None for as many as is usual.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Chart:
     panels: tuple[Panel, ...]
     heat: Heat | None = None
     narrow: bool = field(default=False)
+    columns: int | None = None
 
     @property
     def has_legend(self) -> bool:

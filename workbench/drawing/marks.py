@@ -157,7 +157,8 @@ def _svg_mark(mark: Mark, page: bool) -> str:
             f'height="{mark.height:.2f}" preserveAspectRatio="none"{shown} '
             f'href="data:image/png;base64,{base64.b64encode(mark.png).decode()}"/>'
         )
-    colour = VARIABLES[mark.colour] if page else mark.colour
+    # A colour that stands for a number is the same on a dark page.
+    colour = VARIABLES.get(mark.colour, mark.colour) if page else mark.colour
     if isinstance(mark, Text):
         turn = f' transform="rotate(-90 {mark.x:.2f} {mark.y:.2f})"' if mark.upward else ""
         return (

@@ -56,7 +56,8 @@ def chart_drawing(chart: Chart, rows: Sequence[Named]) -> Drawing:
     """A whole chart: panels in columns below their titles, the legend below them."""
     if chart.heat is not None:
         return _heat(chart.heat, rows)
-    columns = min(len(chart.panels), NARROW_COLUMNS if chart.narrow else COLUMNS)
+    usual = NARROW_COLUMNS if chart.narrow else COLUMNS
+    columns = min(len(chart.panels), chart.columns or usual)
     drawn = [panel_drawing(panel, rows, narrow=chart.narrow) for panel in chart.panels]
     width = columns * drawn[0].width + (columns - 1) * GAP
     marks: list[Mark] = []
@@ -174,7 +175,9 @@ def _line(line: Line, at: At, panel: Lines) -> list[Mark]:
     marks += [Stroke(tuple(each), colour, LINE_WIDTH, dashes) for each in parts if len(each) > 1]
     known = [at(x, y) for x, y in zip(line.x, line.y, strict=True) if math.isfinite(y)]
     if panel.steps:
-        known = known[-2:-1] or known
+        peak = min(known, key=lambda point: point[1])  # down the sheet is up in numbers
+        ends_high = known[-1][1] == peak[1]  # a distribution, else a histogram
+        known = (known[-2:-1] or known) if ends_high else [peak]
     elif len(known) > FEW:
         known = known[:: len(known) // 8]
     return marks + [_marker(x, y, marker, colour, MARKER) for x, y in known]

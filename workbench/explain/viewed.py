@@ -1,10 +1,13 @@
 """What `workbench explain` looks at: models, images, and which parts of them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from benchmarks import ModelEntry
 from workbench.console import Console
 from workbench.datasets import Dataset
 from workbench.models import Classifier
@@ -34,6 +37,10 @@ class Asked:
         corruptions, severities: what images are shown under besides as they are.
         show: how many images a figure shows at most.
         of_class: index of the class that is looked into, or None.
+        methods: of attributions, as they are named; empty: all that can be had.
+        steps: of integrated gradients.
+        superclasses: a file or a known set that they are taken from; None: found by the names.
+        explained: ``guess`` or ``label``: the class whose logit attributions follow.
     """
 
     layers: tuple[str, ...] = ()
@@ -41,6 +48,10 @@ class Asked:
     severities: tuple[int, ...] = ()
     show: int = 4
     of_class: int | None = None
+    methods: tuple[str, ...] = ()
+    steps: int = 50
+    explained: str = "guess"
+    superclasses: str | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +63,9 @@ class Viewed:
         dataset: the images; labels are numbered as the outputs.
         class_names: one for each class.
         directory: where the run keeps what it makes, for views that keep more than exhibits.
+        entries: the models as a plan takes them, for views that measure.
+        source: where the images are, as a record tells it.
+        command: the command line that takes the run up again.
     """
 
     models: tuple[ViewedModel, ...]
@@ -63,3 +77,6 @@ class Viewed:
     device: torch.device
     batch_size: int | None = None
     seed: int = 0
+    entries: tuple[ModelEntry, ...] = ()
+    source: Mapping[str, Any] | None = None
+    command: str = ""

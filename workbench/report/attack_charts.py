@@ -77,6 +77,22 @@ def threshold_chart(comparison: Comparison, rows: Sequence[Row]) -> Chart | None
     return Chart("pixels-over-threshold", "Pixels over threshold", note, tuple(panels))
 
 
+def belief_chart(record: Record, comparison: Comparison, rows: Sequence[Row]) -> Chart | None:
+    """How often a judge that was not attacked reads the new class too, a panel for each attack."""
+    panels = [
+        replace(bars_of(each["key"], short_spec(attack), "percent", rows), label="% of successes")
+        for each, attack in measures_of(comparison, "believed_rate", rows)
+    ]
+    if not panels:
+        return None
+    note = (
+        f"Share of the attack's successes in which {record.judge}, a model that was not attacked, "
+        "reads the new class too. Either the images have come to mean that class, or the judge "
+        "shares the models' weakness: look at them."
+    )
+    return Chart("believability", "Believability", note, tuple(_on_one_scale(panels)))
+
+
 def probe_chart(comparison: Comparison, rows: Sequence[Row]) -> Chart | None:
     """Error under each probe, a panel a probe: one dial turned, without a look at the model."""
     panels = [

@@ -52,7 +52,7 @@ def severity_chart(record: Record, rows: Sequence[Row]) -> Chart | None:
                     intervals = np.vstack([numbers["clean_error_interval"][m][None], intervals])
                 points.append(cells)
                 bounds.append(intervals)
-            lines.append(_line(row.place, x, np.array(points), np.array(bounds)))
+            lines.append(line_of(row.place, x, np.array(points), np.array(bounds)))
         panel = Lines(
             title_of(corruption),
             "severity (0: clean)" if has_clean else "severity",
@@ -166,7 +166,7 @@ def heat_chart(record: Record, rows: Sequence[Row]) -> Chart | None:
     return Chart("corruption-heat", title, note, (), heat)
 
 
-def _line(row: int, x: tuple[float, ...], points: Floats, bounds: Floats) -> Line:
+def line_of(row: int, x: tuple[float, ...], points: Floats, bounds: Floats) -> Line:
     """In percent: the mean over replicates, with their range; of one model with its interval."""
     alone = len(points) == 1
     low, high = (bounds[0, :, 0], bounds[0, :, 1]) if alone else (points.min(0), points.max(0))

@@ -99,6 +99,9 @@ def _cases(record: Record, m: int, a: int, kept: Any, most: int) -> Iterator[Cas
         notes = [f"{amount}, {steps} step{'' if steps == 1 else 's'}"]
         notes += [] if clean["right"][m, row] == 1 else [f"is {truth}"]
         notes += [] if success[place] else ["goal not reached"]
+        if record.judged and record.judged["prediction"][m, a, row] >= 0:
+            read = (record.judged[each][m, a, row] for each in ("prediction", "confidence"))
+            notes.append(f"judge: {_said(record, *read)}")
         yield Case(
             Picture(_uri(original), f"Original, {truth}; the model says {before}"),
             Picture(_uri(result), f"After the attack; the model says {after}"),

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,11 +13,13 @@ from workbench.drawing.marks import save
 from workbench.drawing.panels import chart_drawing
 from workbench.errors import UsageError
 from workbench.record_files import find_record
-from workbench.report.page import render, report_of
-from workbench.report.provenance import provenance
+from workbench.report.exhibitions import Exhibition, exhibitions, other_colours
+from workbench.report.page import Report, render, report_of
+from workbench.report.provenance import Provenance, provenance
 from workbench.run_directory import write_atomically
 
 SUFFIXES = (".html", ".htm")
+LARGE = 20_000_000  # bytes: about what mail servers take
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Asked:
         fold: whether replicates are one row.
         seed: of the bootstrap.
         command: the command line, ready for a shell.
+        besides: run directories of `probe` and `explain` whose exhibits are shown too.
     """
 
     output: Path
@@ -41,6 +44,7 @@ class Asked:
     fold: bool = True
     seed: int = 0
     command: str = ""
+    besides: tuple[Path, ...] = ()
 
 
 def make_report(paths: Sequence[Path], asked: Asked, console: Console) -> None:
@@ -52,32 +56,61 @@ def make_report(paths: Sequence[Path], asked: Asked, console: Console) -> None:
         OSError: something cannot be read or written.
     """
     _check(asked)
+    shown_besides = exhibitions(asked.besides)
     files = [find_record(path) for path in paths]
     record = read_together(files, asked.baseline)
     comparison = compare(record, baseline=asked.baseline, fold=asked.fold, seed=asked.seed)
     report = report_of(record, comparison)
-    origin = provenance(record, files, asked.command)
+    origin = _with_commands(provenance(record, files, asked.command), shown_besides)
+    _say_colours(shown_besides, report, console)
     title = asked.title or _title(record, origin.data)
-    page = render(report, origin, title, datetime.now(UTC))
+    page = render(report, origin, title, datetime.now(UTC), shown_besides).encode()
     if asked.output.parent != Path():
         asked.output.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(asked.output, page.encode())
+    write_atomically(asked.output, page)
     figures: list[Path] = []
     if asked.png is not None:
         asked.png.mkdir(parents=True, exist_ok=True)
         for chart in report.charts:
             figures += save(chart_drawing(chart, report.rows), asked.png / chart.name)
         console.show(f"figures: {len(figures)} in {asked.png}")
-    console.show(f"report: {asked.output} ({len(page.encode()) / 1e6:.1f} MB)")
+    console.show(f"report: {asked.output} ({len(page) / 1e6:.1f} MB)")
+    if len(page) > LARGE:
+        console.warn(
+            f"{asked.output} has {len(page) / 1e6:.0f} MB, more than many mail servers take; make "
+            "runs for --with that show fewer images or layers."
+        )
     console.essential(str(asked.output))
     console.document(
         {
             "report": str(asked.output),
             "records": [str(file) for file in files],
             "baseline": comparison["baseline"],
+            "with": [str(each.directory) for each in shown_besides],
             "figures": [str(file) for file in figures],
         }
     )
+
+
+def _with_commands(origin: Provenance, shown_besides: Sequence[Exhibition]) -> Provenance:
+    """The commands that made the exhibits come before the one that makes the report."""
+    made = [
+        (f"Make what {each.directory} shows again", each.command)
+        for each in shown_besides
+        if each.command
+    ]
+    return replace(origin, commands=(*origin.commands[:-1], *made, *origin.commands[-1:]))
+
+
+def _say_colours(shown_besides: Sequence[Exhibition], report: Report, console: Console) -> None:
+    places = {report.record.models[m]: row.place for row in report.rows for m in row.models}
+    for each in shown_besides:
+        names = other_colours(each, places)
+        if names:
+            console.note(
+                f"{', '.join(names)}: other colours in the figures of {each.directory} than in the "
+                "report's; give its command the checkpoints in the order of the record."
+            )
 
 
 def command_line(arguments: Sequence[str]) -> str:

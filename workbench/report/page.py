@@ -15,12 +15,14 @@ from workbench.drawing.marks import svg
 from workbench.drawing.panels import panel_drawing, swatch
 from workbench.report import summary
 from workbench.report.attack_charts import (
+    belief_chart,
     change_chart,
     probe_chart,
     robust_chart,
     steps_chart,
     threshold_chart,
 )
+from workbench.report.attention_views import attention_chart, attention_tables, undefined_note
 from workbench.report.class_views import worst_classes
 from workbench.report.confidence_views import calibration_tables, reliability_chart
 from workbench.report.corruption_charts import (
@@ -29,6 +31,7 @@ from workbench.report.corruption_charts import (
     severity_chart,
     shape_table,
 )
+from workbench.report.exhibitions import Exhibition
 from workbench.report.galleries import galleries
 from workbench.report.provenance import Provenance
 from workbench.report.rows import Row, rows_of
@@ -112,6 +115,7 @@ def report_of(record: Record, comparison: Mapping[str, Any]) -> Report:
             _blocks(
                 robust_chart(comparison, rows),
                 change_chart(comparison, rows),
+                belief_chart(record, comparison, rows),
                 threshold_chart(comparison, rows),
                 steps_chart(record, rows),
                 Block(title="Each attack in numbers", tables=attacks),
@@ -133,6 +137,7 @@ def report_of(record: Record, comparison: Mapping[str, Any]) -> Report:
             "Under probes",
             _blocks(probe_chart(comparison, rows), _probes(comparison, rows)),
         ),
+        Part("attention", "Attention", _attention(record, rows)),
         Part(
             "confidence",
             "Confidence",
@@ -156,7 +161,13 @@ def report_of(record: Record, comparison: Mapping[str, Any]) -> Report:
     return Report(record, comparison, rows, tuple(part for part in parts if part.blocks))
 
 
-def render(report: Report, origin: Provenance, title: str, made: datetime | None) -> str:
+def render(
+    report: Report,
+    origin: Provenance,
+    title: str,
+    made: datetime | None,
+    shown_besides: Sequence[Exhibition] = (),
+) -> str:
     """The HTML page: one file with all it needs in it.
 
     Args:
@@ -164,6 +175,7 @@ def render(report: Report, origin: Provenance, title: str, made: datetime | None
         origin: where the numbers come from.
         title: the heading.
         made: when, which it says; None: nothing is said. All else depends on the record alone.
+        shown_besides: exhibits of other runs, which become parts of their own.
     """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
@@ -175,6 +187,7 @@ def render(report: Report, origin: Provenance, title: str, made: datetime | None
     told = _warnings(record)
     contents = [("summary", "Summary"), ("comparison", "Comparison")]
     contents += [(part.id, part.title) for part in report.parts]
+    contents += [(each.id, each.title) for each in shown_besides]
     contents += [("images", "Images")] if shown else []
     contents += [("warnings", "Warnings")] if told else []
     contents += [("provenance", "Provenance")]
@@ -199,6 +212,7 @@ def render(report: Report, origin: Provenance, title: str, made: datetime | None
         contents=contents,
         overview=overview(report.comparison, rows),
         parts=[_part(part, rows) for part in report.parts],
+        exhibitions=shown_besides,
         galleries=shown,
         warnings=told,
         provenance=origin,
@@ -208,6 +222,14 @@ def render(report: Report, origin: Provenance, title: str, made: datetime | None
 def _probes(comparison: Mapping[str, Any], rows: Sequence[Row]) -> Block:
     table = probe_table(comparison, rows)
     return Block(title="Each probe in numbers", tables=(table,) if table else ())
+
+
+def _attention(record: Record, rows: Sequence[Row]) -> tuple[Block, ...]:
+    if not record.attention:
+        return ()
+    tables = attention_tables(record, rows)
+    numbers = Block(title="How far it moves", note=undefined_note(record), tables=tables)
+    return _blocks(attention_chart(record, rows), numbers)
 
 
 def _blocks(*given: Chart | Block | None) -> tuple[Block, ...]:

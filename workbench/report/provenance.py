@@ -83,7 +83,7 @@ def provenance(record: Record, paths: Sequence[Path], command: str) -> Provenanc
     return Provenance(
         ", ".join(data) or None,
         tuple((name, text) for name, text in facts if text),
-        tuple(_checkpoint(entry) for entry in config["models"]),
+        (*(_checkpoint(entry) for entry in config["models"]), *_judge(config)),
         tuple(commands),
         json.dumps(config, indent=1, ensure_ascii=False, sort_keys=True, default=str),
     )
@@ -120,6 +120,11 @@ def _baseline(baseline: object) -> str:
     if not isinstance(baseline, Mapping):
         return ""
     return f"{baseline['name']} ({baseline['source']})"
+
+
+def _judge(config: Mapping[str, Any]) -> list[Checkpoint]:
+    entry = config.get("judge")
+    return [] if entry is None else [_checkpoint({**entry, "name": f"{entry['name']} (judge)"})]
 
 
 def _checkpoint(entry: Mapping[str, Any]) -> Checkpoint:

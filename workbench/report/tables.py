@@ -31,6 +31,8 @@ SYMBOLS = {"better": "▲", "worse": "▼", "no difference": "≈"}
 WORDS = {
     "success_rate": "reached the goal",
     "robust_accuracy": "robust accuracy",
+    "believed_rate": "judge reads the new class",
+    "judge_keeps_rate": "judge reads the true class",
     "mean_pixel_change": "change per pixel, mean",
     "median_pixel_change": "change per pixel, median",
     "pixels_over_threshold": "pixels over {}",
