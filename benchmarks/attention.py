@@ -124,7 +124,8 @@ def centre_shift(clean: Tensor, other: Tensor) -> Tensor:
     direction is measured by its own side. Cells count by their centres. NaN where a map (N, h, w)
     has no mass.
     """
-    return (_centres(clean) - _centres(other)).norm(dim=1)
+    moved: Tensor = torch.linalg.vector_norm(_centres(clean) - _centres(other), dim=1)
+    return moved
 
 
 def rank_correlation(clean: Tensor, other: Tensor) -> Tensor:
@@ -133,7 +134,7 @@ def rank_correlation(clean: Tensor, other: Tensor) -> Tensor:
     Ties have their average rank. NaN where all cells of a map are equal.
     """
     one, two = (_centred_ranks(maps.flatten(1)) for maps in (clean, other))
-    norms = one.norm(dim=1) * two.norm(dim=1)
+    norms: Tensor = torch.linalg.vector_norm(one, dim=1) * torch.linalg.vector_norm(two, dim=1)
     return ((one * two).sum(dim=1) / norms).clamp(-1, 1)  # 0 / 0 is NaN
 
 

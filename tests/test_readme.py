@@ -49,6 +49,6 @@ def test_every_command_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             result = workbench(*words[1:])
             assert result.code == 0, f"{line}\n{result.out}{result.err}"
             ran.append((words[1], result))
-    assert [verb for verb, _ in ran].count("attack") == 5
+    assert [verb for verb, _ in ran].count("attack") == 6
     (recommended,) = (result.out for verb, result in ran if verb == "check")
     assert "--mean 0.5 --std 0.5" in recommended

@@ -64,18 +64,19 @@ def _table(
         table.add_row(Text(name), *_kept(each["kept_mass"], severities, ends))
         accuracy = each["accuracy"]["value"]
         table.add_row("  accuracy", *(_percent(accuracy[severity]) for severity in severities))
-    over = result["severities"]["kept_mass"]
-    table.add_row("mean", *_kept(over, severities, ends), style="bold")
+    if len(result["corruptions"]) > 1:
+        over = result["severities"]["kept_mass"]
+        table.add_row("mean", *_kept(over, severities, ends), style="bold")
     return table
 
 
 def _caption(result: Result, layer: Mapping[str, Any]) -> str:
     mean = result["mean"]
-    parts = [f"at layer {layer['name']}, {layer['height']}x{layer['width']} cells"]
-    if known(mean["centre_shift"]["value"]):
-        parts.append(f"centre moves {mean['centre_shift']['value']:.3f} of a side on average")
-    if known(mean["rank_correlation"]["value"]):
-        parts.append(f"rank correlation {mean['rank_correlation']['value']:.2f}")
+    parts = [f"layer {layer['name']}, {layer['height']}x{layer['width']} cells"]
+    if len(result["corruptions"]) > 1 and known(mean["centre_shift"]["value"]):
+        parts.append(f"the centre moves {mean['centre_shift']['value']:.3f} of a side on average")
+        if known(mean["rank_correlation"]["value"]):
+            parts.append(f"rank correlation {mean['rank_correlation']['value']:.2f}")
     undefined = undefined_images(result)
     if undefined:
         parts.append(f"{undefined} pairs left out: a map of no mass")

@@ -171,6 +171,9 @@ def _viewed(
         device=device,
         batch_size=options["batch_size"],
         seed=options["seed"],
+        entries=model_entries(subjects, device),
+        source=subjects.recorded(),
+        command=directory.command,
     )
 
 

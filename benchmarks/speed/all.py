@@ -4,7 +4,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-TRAINING = ("pgd", "sign_ascent", "overhead", "runner", "augmix", "hard_negatives", "training")
+TRAINING = (
+    "pgd",
+    "sign_ascent",
+    "overhead",
+    "runner",
+    "augmix",
+    "hard_negatives",
+    "training",
+    "attention",
+)
 CORRUPTING = (("corruptions",), ("corruptions", "--size", "224"), ("memory",))
 OTHERS = (("cka",), ("report",))
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from workbench.exhibits import Exhibit
 from workbench.explain.attributions import attributions
 from workbench.explain.class_summary import data
+from workbench.explain.drift import drift
 from workbench.explain.features import features
 from workbench.explain.kernels import kernels
 from workbench.explain.mistakes import mistakes
@@ -28,6 +29,7 @@ VIEWS: Mapping[str, View] = {
     "mistakes": mistakes,
     "data": data,
     "cka": similarity,
+    "drift": drift,
 }
 """Every view by its name; the first line of its docstring is what `--help` and lists say."""
 

@@ -1,10 +1,13 @@
 """What `workbench explain` looks at: models, images, and which parts of them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from benchmarks import ModelEntry
 from workbench.console import Console
 from workbench.datasets import Dataset
 from workbench.models import Classifier
@@ -60,6 +63,9 @@ class Viewed:
         dataset: the images; labels are numbered as the outputs.
         class_names: one for each class.
         directory: where the run keeps what it makes, for views that keep more than exhibits.
+        entries: the models as a plan takes them, for views that measure.
+        source: where the images are, as a record tells it.
+        command: the command line that takes the run up again.
     """
 
     models: tuple[ViewedModel, ...]
@@ -71,3 +77,6 @@ class Viewed:
     device: torch.device
     batch_size: int | None = None
     seed: int = 0
+    entries: tuple[ModelEntry, ...] = ()
+    source: Mapping[str, Any] | None = None
+    command: str = ""
