@@ -8,9 +8,9 @@ from benchmarks.columns import Array
 from benchmarks.sweep_files import read_sweep
 from benchmarks.sweep_numbers import Sweep, summary
 from workbench.console import Console
-from workbench.drawing.numbers import PERCENT, interval_text, number_text
+from workbench.drawing.numbers import PERCENT, interval_text, number_text, share_text
 from workbench.exhibits import Exhibit, Table, show_exhibits
-from workbench.probe_figures import curve_drawing, share_text, strip_drawing
+from workbench.probe_figures import curve_drawing, strip_drawing
 
 REDUCED = "Pictures of more than 191 pixels are reduced here; the record has them whole. "
 BEHIND = (
