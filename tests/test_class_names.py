@@ -9,7 +9,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from workbench.class_names import SOURCES, class_groups, superclass_sources, wordnet_superclass
+from workbench.class_names import (
+    SOURCES,
+    class_groups,
+    readable_names,
+    superclass_sources,
+    wordnet_superclass,
+)
 from workbench.data.make_wordnet_classes import above, read_nouns, table
 from workbench.errors import UsageError
 
@@ -125,6 +131,14 @@ def test_cifar100s_coarse_labels_are_twenty_of_five():
         72: "seal", 75: "skunk", 81: "streetcar", 92: "tulip", 97: "wolf",
     }  # fmt: skip
     assert {label: known.names[label] for label in seen} == seen
+
+
+def test_classes_without_names_are_not_taken_for_numbers():
+    """``5 8.1`` would be read as two numbers."""
+    assert readable_names(None, None, 2) == ("class 0", "class 1")
+    assert readable_names(None, ["cat", "dog"], 2) == ("cat", "dog")
+    ids = ["n02088094", "n01443537"]
+    assert readable_names(class_groups(None, ids, 2), ids, 2) == ("Afghan hound", "goldfish")
 
 
 def test_small_sets_are_told_by_their_names():

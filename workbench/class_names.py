@@ -117,6 +117,15 @@ def class_groups(
     )
 
 
+def readable_names(
+    groups: Groups | None, class_names: Sequence[str] | None, classes: int
+) -> tuple[str, ...]:
+    """One name a class: those of the groups, else its own, else ``class 7``."""
+    if groups is not None:
+        return groups.names
+    return tuple(class_names or (f"class {index}" for index in range(classes)))
+
+
 def superclass_sources() -> dict[str, str]:
     """The names of `SOURCES` with what they are."""
     told = {}

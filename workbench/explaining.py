@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from workbench.benchmark_plan import NOTHING
-from workbench.class_names import class_groups
+from workbench.class_names import class_groups, readable_names
 from workbench.console import Console
 from workbench.corruptions import parse_corruptions, parse_severities
 from workbench.datasets import Dataset
@@ -117,10 +117,10 @@ def _say_plan(subjects: Subjects, names: Sequence[str], console: Console) -> Non
     console.document({"models": models, "images": images, "views": list(names)})
 
 
-def _class_names(data: Dataset) -> tuple[str, ...] | None:
+def _class_names(data: Dataset) -> tuple[str, ...]:
     """Readable names: those of WordNet ids where the data have these alone."""
     groups = class_groups(data.class_names, data.class_keys, data.classes)
-    return data.class_names if groups is None else groups.names
+    return readable_names(groups, data.class_names, data.classes)
 
 
 def _parts(text: str | None) -> tuple[str, ...]:
@@ -164,7 +164,7 @@ def _viewed(
             for place, loaded in enumerate(subjects.models)
         ),
         dataset=data,
-        class_names=_class_names(data) or tuple(map(str, range(data.classes))),
+        class_names=_class_names(data),
         asked=asked,
         directory=directory.path,
         console=console,
