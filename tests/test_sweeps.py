@@ -211,6 +211,14 @@ def test_numbers_over_images_and_their_intervals():
     assert numbers["peaks"][1, 0] == (confidence.argmax(1) == 0).sum()
 
 
+def test_what_changes_is_told_from_the_untouched_image():
+    found = swept(rotation_dial([-40, 0, 40]), models=1)
+    confidence = found.true_confidence[0, :, 0].astype(float)
+    change = (confidence - confidence[:, 1:2]).mean(0)
+    np.testing.assert_allclose(summary(found, seed=0)["change"][0], change)
+    assert change[1] == 0
+
+
 def test_of_one_image_the_draws_are_resampled_and_a_single_answer_has_no_interval():
     dial = noise_dial([0, 2], normalised=True)
     several = swept(dial, count=1, draws=5)

@@ -227,14 +227,14 @@ def _summary_table(found: Sweep, numbers: Mapping[str, Array], model: int) -> Ta
 
 
 def _note(found: Sweep) -> str:
-    what = {
-        "images": "Bands and brackets: 95 % intervals over the images (bootstrap; of shares of "
-        "single answers, Wilson). Change: since the first position, paired.",
-        "draws": "Bands and brackets: 95 % intervals over the draws of the one image (bootstrap; "
-        "of shares, Wilson). Change: since the first position, paired.",
-        "": "One image: no interval.",
-    }[found.resampled]
-    return f"{what} {_highest(found)}".rstrip()
+    if not found.resampled:
+        return "One image: no interval."
+    over = {"images": "images", "draws": "draws of the one image"}[found.resampled]
+    least = found.position_labels[int(abs(found.values).argmin())]
+    return (
+        f"Bands and brackets: 95 % intervals over the {over} (bootstrap; of shares Wilson, but "
+        f"where the draws of an image differ). Change: since {least}, paired. {_highest(found)}"
+    ).rstrip()
 
 
 def _highest(found: Sweep) -> str:
