@@ -125,8 +125,7 @@ def _share(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     """Intervals (P, 2) of the means of shares (U, P)."""
     if len(values) < 2 or np.isnan(values).any():
         return np.full((values.shape[1], 2), np.nan)
-    whole = np.isin(values, (0, 1)).all(axis=0)  # resampling nothing but hits would find no doubt
+    # Resampling nothing but hits would find no doubt.
+    whole = np.all(np.isin(values, (0, 1)), axis=0, keepdims=True).T
     counted = wilson(np.rint(values.sum(axis=0)), len(values))
-    return (
-        counted if whole.all() else np.where(whole[:, None], counted, bootstrap_means(values, seed))
-    )
+    return counted if whole.all() else np.where(whole, counted, bootstrap_means(values, seed))
