@@ -11,7 +11,8 @@ from benchmarks.cells import CellResult, KeptImages
 from benchmarks.comparison import compare
 from benchmarks.findings import Finding
 from benchmarks.joining import join
-from benchmarks.planning import Cell, Plan, plan
+from benchmarks.planning import plan
+from benchmarks.plans import Cell, Plan
 from benchmarks.reading import Record, read_record, same_data
 from benchmarks.record import merge, write_record
 from benchmarks.results import (

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from attacks.attacked import Caution
 from benchmarks import durable
 from benchmarks.cells import CellResult, KeptImages
-from benchmarks.planning import FORMAT, Cell
+from benchmarks.plans import FORMAT, Cell
 from benchmarks.storage import CHUNK, LIBVER, storage
 
 

@@ -11,9 +11,10 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
+from benchmarks.attack_cells import attack_cell
 from benchmarks.cells import CellResult
-from benchmarks.measuring import attack_cell, clean_cell, made_cell, made_images
-from benchmarks.planning import Cell, Plan
+from benchmarks.measuring import clean_cell, made_cell, made_images
+from benchmarks.plans import Cell, Plan
 from benchmarks.suite import ModelEntry, Shard
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from benchmarks import columns
 from benchmarks.cells import CellResult
 from benchmarks.identity import canonical_json
 from benchmarks.measured import Measured, nothing_measured
-from benchmarks.planning import Cell, Plan
+from benchmarks.plans import Cell, Plan
 from benchmarks.reading import Record
 
 

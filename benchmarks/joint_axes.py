@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.baselines import describe_baseline
 from benchmarks.corruption_axes import CorruptionAxes
-from benchmarks.planning import told_apart
+from benchmarks.plans import told_apart
 from benchmarks.reading import Record
 
 Config = Mapping[str, Any]

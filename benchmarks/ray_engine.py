@@ -36,7 +36,7 @@ from benchmarks.computing import (
     reason,
 )
 from benchmarks.identity import library_versions
-from benchmarks.planning import Plan
+from benchmarks.plans import Plan
 from benchmarks.suite import ModelEntry, Shard
 
 RETRIES = 3  # of a cell whose worker was lost, before it has failed

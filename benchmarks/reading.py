@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from benchmarks import columns, durable
 from benchmarks.cells import KeptImages
 from benchmarks.corruption_axes import CorruptionAxes
-from benchmarks.planning import FORMAT, FORMAT_VERSION
+from benchmarks.plans import FORMAT, FORMAT_VERSION
 from benchmarks.record_form import check_form
 from benchmarks.sweeps import FORMAT as SWEEP_FORMAT
 

@@ -15,7 +15,7 @@ from benchmarks.cells import CellResult, KeptImages, without_clean
 from benchmarks.columns import Array
 from benchmarks.gathering import gather
 from benchmarks.identity import canonical_json
-from benchmarks.planning import FORMAT, FORMAT_VERSION, Cell, Plan
+from benchmarks.plans import FORMAT, FORMAT_VERSION, Cell, Plan
 from benchmarks.reading import Record, checkpoints
 from benchmarks.record_numbers import number_dims, record_numbers
 from benchmarks.storage import CHUNK, LIBVER, storage

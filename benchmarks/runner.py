@@ -10,7 +10,7 @@ from typing import NamedTuple
 from benchmarks.cell_files import CellStore
 from benchmarks.cells import CellResult, without_clean
 from benchmarks.computing import Computed, Engine, Unit, local
-from benchmarks.planning import Cell, Happening, Plan
+from benchmarks.plans import Cell, Happening, Plan
 
 
 @dataclass(frozen=True)

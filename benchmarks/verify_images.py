@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from attacks.objectives import Goal
 from benchmarks import columns, metrics
+from benchmarks.attack_cells import measures
 from benchmarks.cells import KeptImages
 from benchmarks.evaluation import float32_logits
 from benchmarks.findings import CLOSE, Finding, counted, prediction_holds
-from benchmarks.measuring import measures
 from benchmarks.reading import Record
 
 _RELATIVE = 1e-6

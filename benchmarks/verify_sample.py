@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from attacks.probes import resolve
 from benchmarks import columns
+from benchmarks.answers import answers
 from benchmarks.attention import drift, logits_and_maps
 from benchmarks.columns import Array
 from benchmarks.evaluation import float32_logits
 from benchmarks.findings import CLOSE, UNCHECKED, Finding, counted, prediction_holds
 from benchmarks.layers import SpatialLayer
-from benchmarks.measuring import answers
 from benchmarks.reading import Record
 from benchmarks.suite import Corrupted, Examples, Made, Probed
 

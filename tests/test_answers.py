@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import columns
-from benchmarks.measuring import answers
+from benchmarks.answers import answers
 
 
 @given(st.integers(0, 10**6), st.integers(1, 30), st.integers(1, 12))

@@ -4,11 +4,11 @@ import doctest
 
 import pytest
 
-from benchmarks import budgets, measuring
+from benchmarks import attack_cells, budgets
 from benchmarks.budgets import has_budget, worst_case_attacks
 
 
-@pytest.mark.parametrize("module", [budgets, measuring], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [budgets, attack_cells], ids=lambda module: module.__name__)
 def test_examples_in_docstrings(module: object) -> None:
     result = doctest.testmod(module)  # type: ignore[arg-type]  # a module
     assert result.attempted

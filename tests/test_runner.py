@@ -34,7 +34,7 @@ from benchmarks import (
     run,
     worst_case,
 )
-from benchmarks.measuring import spread
+from benchmarks.attack_cells import spread
 
 # ── what is given to the attack, and what is measured of it ────────────────────────────────────
 
