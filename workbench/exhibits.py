@@ -102,7 +102,7 @@ def read_exhibits(directory: Path) -> list[Kept]:
         if found["format_version"] != FORMAT_VERSION:
             raise UsageError(f"{directory / FILE} was written by another release.")
         return [_kept(each, directory) for each in found["exhibits"]]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UsageError(
             f"{directory} holds nothing that `workbench probe` or `workbench explain` made."
         ) from None

@@ -99,11 +99,16 @@ def _batches(viewed: Viewed, *models: ViewedModel) -> list[NDArray[np.int64]]:
 def _exhibit(name: str, one: ViewedModel, other: ViewedModel, alike: Similarity) -> Exhibit:
     same = one is other
     title = f"Layers of {one.label}" + ("" if same else f" and of {other.label}") + " (CKA)"
-    batches = len(alike.without) or 1
+    batches = len(alike.without)
     note = (
         "Unbiased linear CKA: 1 where the same images are alike in both layers, about 0 where the "
-        f"layers have nothing in common. {alike.images:,} images in {batches} batches of "
-        f"{alike.batch_size}; 95 % intervals in brackets, by the jackknife over batches."
+        f"layers have nothing in common. {alike.images:,} images in "
+        + (
+            f"{batches} batches of {alike.batch_size}; 95 % intervals in brackets, by the jackknife "
+            "over batches."
+            if batches > 1
+            else "one batch, which is too few for intervals."
+        )
     )
     for model, reasons in zip((one, other), alike.undefined, strict=True):
         for layer, reason in () if same and model is not one else reasons.items():
