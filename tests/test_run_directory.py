@@ -193,14 +193,20 @@ def test_slugs_are_safe_and_never_empty() -> None:
 
 def refuse(path: Path | None, root: Path, made: str | None = None) -> Path:
     """Begin a run whose work is refused, after a file was made or before."""
-    with (
-        pytest.raises(UsageError, match="no such layer"),
-        open_run(path, verb="explain", name="m", config=CONFIG, arguments=[], root=root) as run,
-    ):
-        if made is not None:
-            (run.path / made).write_text("done")
-        raise UsageError("no such layer")
-    return run.path
+    begun: list[Path] = []
+
+    def work() -> None:
+        with open_run(
+            path, verb="explain", name="m", config=CONFIG, arguments=[], root=root
+        ) as run:
+            begun.append(run.path)
+            if made is not None:
+                (run.path / made).write_text("done")
+            raise UsageError("no such layer")
+
+    with pytest.raises(UsageError, match="no such layer"):
+        work()
+    return begun[0]
 
 
 def test_refused_work_leaves_no_directory_and_the_next_may_have_other_settings(

@@ -104,8 +104,8 @@ def _exhibit(name: str, one: ViewedModel, other: ViewedModel, alike: Similarity)
         "Unbiased linear CKA: 1 where the same images are alike in both layers, about 0 where the "
         f"layers have nothing in common. {alike.images:,} images in "
         + (
-            f"{batches} batches of {alike.batch_size}; 95 % intervals in brackets, by the jackknife "
-            "over batches."
+            f"{batches} batches of {alike.batch_size}; 95 % intervals in brackets, by the "
+            "jackknife over batches."
             if batches > 1
             else "one batch, which is too few for intervals."
         )
