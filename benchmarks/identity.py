@@ -5,8 +5,9 @@ import importlib.metadata
 import importlib.util
 import json
 import platform
+import sys
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import attacks
@@ -65,12 +66,26 @@ def added_packages(kinds: Sequence[str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for kind in kinds:
-        for entry in importlib.metadata.entry_points(group=f"workbench.{kind}"):
+        for entry in _entry_points(kind, _folders()):
             if entry.dist is None:
                 continue
             code = _code_digest(entry)
             found[f"package {entry.dist.name}"] = f"{entry.dist.version} {code}".rstrip()
     return found
+
+
+@lru_cache(maxsize=8)
+def _entry_points(
+    kind: str, folders: tuple[tuple[str, int], ...]
+) -> Sequence[importlib.metadata.EntryPoint]:
+    """Ours of all that is installed: to look takes longer than to train a small epoch."""
+    return tuple(importlib.metadata.entry_points(group=f"workbench.{kind}"))
+
+
+def _folders() -> tuple[tuple[str, int], ...]:
+    """Where packages are looked for, and when something was last installed there."""
+    folders = [Path(folder).absolute() for folder in sys.path]
+    return tuple((str(each), each.stat().st_mtime_ns) for each in folders if each.exists())
 
 
 def source_digest(folder: Path) -> str:

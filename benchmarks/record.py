@@ -23,6 +23,7 @@ from benchmarks.storage import CHUNK, LIBVER, storage
 Kept = tuple[int, int, KeptImages]
 """Kept images of a model under an attack, by their numbers: all of them, or those of a shard."""
 
+_Scales = Mapping[str, h5py.Dataset]
 _TEXT = h5py.string_dtype()
 
 _NOTES = {
@@ -146,14 +147,14 @@ def _write(record: Record, path: Path, images: Iterable[Kept]) -> None:
         h5py.File(target, "w", libver=LIBVER) as file,
     ):
         _write_attributes(file, record)
-        _write_scales(file, record)
+        scales = _write_scales(file, record)
         for name, dims, kind, values in _tables(record):
-            dataset = _dataset(file, name, dims, kind)
+            dataset = _dataset(file, scales, name, dims, kind)
             for m, own in enumerate(values):
                 dataset[m] = own
                 target.check()
         for place in images:
-            _write_images(file, record, *place)
+            _write_images(file, scales, record, *place)
             target.check()
         file.attrs["complete"] = np.uint8(1)
 
@@ -176,26 +177,30 @@ def _write_attributes(file: h5py.File, record: Record) -> None:
         file.attrs[name] = value
 
 
-def _write_scales(file: h5py.File, record: Record) -> None:
-    _scale(file, "model", record.models)
-    _scale(file, "attack", record.attacks)
-    _scale(file, "example", record.ids)
-    _scale(file, "threshold", record.thresholds)
-    _scale(file, "bound", ["low", "high"])
+def _write_scales(file: h5py.File, record: Record) -> _Scales:
+    values: dict[str, Sequence[str] | Array] = {
+        "model": record.models,
+        "attack": record.attacks,
+        "example": record.ids,
+        "threshold": record.thresholds,
+        "bound": ["low", "high"],
+    }
     if record.corrupted:
-        _scale(file, "corruption", record.axes.corruptions)
-        _scale(file, "severity", np.array(record.axes.severities, np.int64))
-        _scale(file, "family", record.axes.families)
+        values["corruption"] = record.axes.corruptions
+        values["severity"] = np.array(record.axes.severities, np.int64)
+        values["family"] = record.axes.families
     if record.probed:
-        _scale(file, "probe", record.probes)
+        values["probe"] = record.probes
+    return {name: _scale(file, name, own) for name, own in values.items()}
 
 
-def _scale(file: h5py.File, name: str, values: Sequence[str] | Array) -> None:
+def _scale(file: h5py.File, name: str, values: Sequence[str] | Array) -> h5py.Dataset:
     if isinstance(values, np.ndarray):
         dataset = file.create_dataset(name, data=values, **storage(values.shape))
     else:
         dataset = file.create_dataset(name, shape=(len(values),), dtype=_TEXT, data=list(values))
     dataset.make_scale(name.rpartition("/")[2])
+    return dataset
 
 
 def _tables(record: Record) -> Iterator[tuple[str, Sequence[str], str, Array]]:
@@ -227,42 +232,38 @@ def _tables(record: Record) -> Iterator[tuple[str, Sequence[str], str, Array]]:
 
 
 def _dataset(
-    file: h5py.File, path: str, dims: Sequence[str], kind: str, chunks: Sequence[int] | None = None
+    file: h5py.File,
+    scales: _Scales,
+    path: str,
+    dims: Sequence[str],
+    kind: str,
+    chunks: Sequence[int] | None = None,
 ) -> h5py.Dataset:
-    """The dataset at ``path``, created over named dimensions if it is not there yet."""
-    if path in file:
-        return file[path]
-    scales = [file[dim] for dim in dims]
-    shape = tuple(len(scale) for scale in scales)
+    """A new dataset at ``path``, over dimensions that ``scales`` name."""
+    shape = tuple(scales[dim].shape[0] for dim in dims)
     if chunks is None and "example" in dims:
         long = [dim in ("example", "threshold") for dim in dims]
         chunks = [min(n, CHUNK) if far else 1 for n, far in zip(shape, long, strict=True)]
     dataset = file.create_dataset(
         path, shape, dtype="<" + kind, fillvalue=columns.fill(kind), **storage(shape, chunks)
     )
-    for axis, (dim, scale) in enumerate(zip(dims, scales, strict=True)):
-        dataset.dims[axis].attach_scale(scale)
-        dataset.dims[axis].label = dim.rpartition("/")[2]
+    for axis, dim in enumerate(dims):  # by h5py's lower interface: a record has some hundred axes
+        h5py.h5ds.attach_scale(dataset.id, scales[dim].id, axis)
+        h5py.h5ds.set_label(dataset.id, axis, dim.rpartition("/")[2].encode())
     note = _NOTES.get(path.rpartition("/")[2])
     if note:
         dataset.attrs["description"] = note
     return dataset
 
 
-def _write_images(file: h5py.File, record: Record, m: int, a: int, images: KeptImages) -> None:
+def _write_images(
+    file: h5py.File, scales: _Scales, record: Record, m: int, a: int, images: KeptImages
+) -> None:
     """Kept images of one model under one attack, the originals among them once for all."""
-    shape = images.original.shape[1:]
     rows = record.kept
     if "images" not in file:
-        file.create_group("images")
-        _scale(file, "images/kept", rows)
-        for dim, size in zip(("channel", "y", "x"), shape, strict=True):
-            _scale(file, f"images/{dim}", np.arange(size))
-    dims = [f"images/{dim}" for dim in ("kept", "channel", "y", "x")]
-    together = max(1, min(len(rows), CHUNK // int(np.prod(shape))))
-    chunks = [together, *shape]
-    original = _dataset(file, "images/original", dims, "f4", chunks)
-    result = _dataset(file, "images/result", ["model", "attack", *dims], "f4", [1, 1, *chunks])
+        _create_images(file, scales, rows, images.original.shape[1:])
+    original, result = file["images/original"], file["images/result"]
     # A shard's rows lie together in ``rows``: one slab is read, filled in and written back.
     place = np.searchsorted(rows, images.rows)
     slab = slice(int(place[0]), int(place[-1]) + 1)
@@ -273,3 +274,17 @@ def _write_images(file: h5py.File, record: Record, m: int, a: int, images: KeptI
         block = dataset[index]
         block[place - place[0]] = values
         dataset[index] = block
+
+
+def _create_images(
+    file: h5py.File, scales: _Scales, rows: NDArray[np.int64], shape: tuple[int, ...]
+) -> None:
+    file.create_group("images")
+    sizes = zip(("channel", "y", "x"), shape, strict=True)
+    values = {"kept": rows, **{dim: np.arange(size) for dim, size in sizes}}
+    own = {f"images/{dim}": _scale(file, f"images/{dim}", each) for dim, each in values.items()}
+    scales = {**scales, **own}
+    together = max(1, min(len(rows), CHUNK // int(np.prod(shape))))
+    chunks = [together, *shape]
+    _dataset(file, scales, "images/original", list(own), "f4", chunks)
+    _dataset(file, scales, "images/result", ["model", "attack", *own], "f4", [1, 1, *chunks])

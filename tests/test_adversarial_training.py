@@ -142,28 +142,23 @@ def test_specs_and_mistakes():
         composed([fast, resolve("mixup")])
 
 
-def error_under_pgd(model: nn.Module, images: Tensor, labels: Tensor, *, eps: float) -> float:
-    moved = pgd(model, images, labels, eps=eps, steps=20).images
-    with torch.no_grad():
-        return float((model(moved).argmax(dim=1) != labels).float().mean())
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("steps", [1, 3])
-def test_a_model_trained_so_withstands_what_fools_the_plain_one(steps):
+def test_a_model_trained_so_withstands_what_fools_the_plain_one():
     def prepared(split: str, count: int) -> tuple[Tensor, Tensor]:
         data = load_dataset("fashion-mnist-mini", split=split).take(count, seed=0)
         return data.images(slice(None)), torch.from_numpy(data.labels)
 
-    images, labels = prepared("train", 2000)
+    images, labels = prepared("train", 1000)
     test_images, test_labels = prepared("test", 500)
     fooled = {}
-    for spec in (None, f"adversarial(eps=0.05, steps={steps})"):
+    for spec in (None, "adversarial(eps=0.1, steps=1)", "adversarial(eps=0.1, steps=3)"):
         torch.manual_seed(0)
         model = build("mlp(width=64)", channels=1, classes=10, input_size=(28, 28))
         defense = resolve(spec).defense if spec else None
-        list(train(model, images, labels, epochs=8, lr=0.05, batch_size=64, defense=defense))
-        assert error_under_pgd(model, test_images, test_labels, eps=0.0) < 0.35
-        fooled[spec] = error_under_pgd(model, test_images, test_labels, eps=0.05)
+        list(train(model, images, labels, epochs=5, lr=0.1, batch_size=64, defense=defense))
+        clean = model(test_images).argmax(dim=1)
+        assert (clean != test_labels).float().mean() < 0.5  # chance is 0.9
+        moved = pgd(model, test_images, test_labels, eps=0.1, steps=20).images
+        fooled[spec] = float((model(moved).argmax(dim=1) != test_labels).float().mean())
     # Of 500 images, 0.1 is more than three standard errors of the difference.
     assert fooled.pop(None) > 0.1 + max(fooled.values())

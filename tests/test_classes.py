@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from timm.data import ImageNetInfo
 from torchvision.models import ResNet18_Weights
@@ -55,7 +55,6 @@ def test_select_twice_keeps_the_first_numbering() -> None:
     assert names_of(chosen) == ["bee", "elk"]
 
 
-@settings(deadline=None)
 @given(st.permutations(range(5)), st.integers(1, 5))
 def test_selection_keeps_every_name_with_its_images(order: list[int], count: int) -> None:
     data = data_of(ANIMALS, [4, 0, 3, 1, 2, 2])
@@ -145,7 +144,6 @@ def cut_is_right(data: Dataset, model_names: tuple[str, ...], classes: object = 
     assert picked == [(data.class_names or ())[value] for value in grey(fitted.dataset)]
 
 
-@settings(deadline=None)
 @given(st.permutations([*ANIMALS, "fox", "gnu"]), st.permutations(ANIMALS))
 def test_a_larger_model_is_cut_by_name(model: list[str], data: list[str]) -> None:
     cut_is_right(data_of(tuple(data), [0, 1, 2, 3, 4]), tuple(model))

@@ -51,9 +51,9 @@ def write(folder: Path, found: Record) -> Path:
     return folder / "record.h5"
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return write(tmp_path / "run", record(MODELS, baseline="plain"))
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("run"), record(MODELS, baseline="plain"))
 
 
 def test_the_document_is_the_comparison(path: Path) -> None:

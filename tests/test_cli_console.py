@@ -121,7 +121,7 @@ def test_a_terminal_gets_a_bar_and_colours_unless_refused(no_color: bool) -> Non
     process = subprocess.Popen(
         [sys.executable, "-c", SHOW], stdout=follower, stderr=follower, env=environment
     )
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=300) == 0
     os.close(follower)
     text = os.read(leader, 100_000).decode()
     os.close(leader)
@@ -145,7 +145,7 @@ def test_the_bar_shows_everything_at_any_usual_width(columns: int) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", TRAIN], stdout=follower, stderr=follower, env=environment
     )
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=300) == 0
     os.close(follower)
     text = os.read(leader, 100_000).decode()
     os.close(leader)

@@ -272,10 +272,9 @@ def test_a_kill_costs_one_part_at_most(tmp_path):
         cwd=tmp_path,
         stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     try:
-        end = time.monotonic() + 100
+        end = time.monotonic() + 300
         while not (tmp_path / "C" / "fog" / "2").exists():
             assert process.poll() is None
             assert time.monotonic() < end

@@ -259,7 +259,7 @@ def test_rows_of_the_same_words_are_told_apart() -> None:
     ]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 1000), st.floats(0.05, 0.6), st.floats(0.05, 0.6))
 def test_exchanged_models_turn_every_verdict(seed: int, one: float, two: float) -> None:
     mine = record({"a": one, "b": two}, count=40, seed=seed)

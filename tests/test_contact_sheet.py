@@ -33,6 +33,12 @@ def in_order(original, corrupted):
     return [image for images in corrupted.values() for image in (original, *images)]
 
 
+def pictures(figure):
+    """The images of a sheet, in the order in which they were drawn."""
+    (axes,) = figure.axes
+    return list(axes.images)
+
+
 @pytest.mark.parametrize(
     ("names", "shape"),
     [
@@ -49,11 +55,11 @@ def test_every_pixel_of_every_image_is_on_the_page(tmp_path, names, shape):
     page = np.asarray(Image.open(tmp_path / "s.png").convert("RGB"))
     figure = draw_sheet(original, corrupted, severities, "a title")
     expected = in_order(original, corrupted)
-    assert len(figure.axes) == len(expected) == len(names) * 6
-    for axes, image in zip(figure.axes, expected, strict=True):
-        box = axes.get_position()
-        left, width = (round(each * page.shape[1]) for each in (box.x0, box.width))
-        top, height = (round(each * page.shape[0]) for each in (1 - box.y1, box.height))
+    assert len(pictures(figure)) == len(expected) == len(names) * 6
+    for picture, image in zip(pictures(figure), expected, strict=True):
+        box = picture.get_window_extent()
+        left, width = round(box.x0), round(box.width)
+        top, height = round(page.shape[0] - box.y1), round(box.height)
         scale = width // shape[2]
         assert (height, width) == (scale * shape[1], scale * shape[2])
         shown = page[top : top + height, left : left + width]
@@ -66,7 +72,8 @@ def test_rows_columns_and_blocks_stand_where_their_names_do():
     original, corrupted, severities = sheet(names)
     figure = draw_sheet(original, corrupted, severities)
     figure.canvas.draw()
-    boxes = [axes.get_position() for axes in figure.axes]
+    share = figure.transFigure.inverted()
+    boxes = [picture.get_window_extent().transformed(share) for picture in pictures(figure)]
     places = {}
     for text in figure.texts:
         places.setdefault(text.get_text(), []).append(text.get_position())
@@ -101,7 +108,7 @@ def test_nothing_overlaps_or_leaves_the_page(names, severities, shape):
     figure.canvas.draw()
     page = figure.bbox
     words = [text.get_window_extent() for text in figure.texts]
-    boxes = words + [axes.get_window_extent() for axes in figure.axes]
+    boxes = words + [picture.get_window_extent() for picture in pictures(figure)]
     for box in boxes:
         assert page.x0 <= box.x0
         assert box.x1 <= page.x1
@@ -127,7 +134,7 @@ def test_a_sheet_of_all_corruptions_is_as_wide_as_a_page():
 def test_large_images_are_reduced():
     figure = draw_sheet(*sheet(["fog"], (3, 400, 600)))
     figure.canvas.draw()
-    box = figure.axes[0].get_window_extent()
+    box = pictures(figure)[0].get_window_extent()
     assert (round(box.width), round(box.height)) == (256, 171)
 
 
@@ -171,9 +178,10 @@ def test_what_cannot_be_drawn_is_refused(tmp_path):
 
 def test_drawing_leaves_pyplot_and_its_settings_alone(tmp_path):
     code = (
-        "import sys, torch; from pathlib import Path; from workbench import contact_sheet;"
+        "import sys, torch; from pathlib import Path; from workbench import contact_sheet, figures;"
         "before = 'matplotlib' in sys.modules;"
-        "image = torch.zeros(1, 16, 16);"
+        "image = torch.zeros(1, 16, 16); said = ('a', 1.0);"
+        "figures.draw_panel([figures.Case(image, image, said, said)]);"
         "contact_sheet.save_sheet(Path(sys.argv[1]), image, {'fog': [image]}, (1,));"
         "import matplotlib;"
         "print(before, 'matplotlib.pyplot' in sys.modules, matplotlib.rcParams['pdf.fonttype'])"

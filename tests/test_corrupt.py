@@ -133,7 +133,7 @@ def test_flat_images_are_corrupted_without_trouble(name, value):
         assert fast.shape == exact.shape == images.shape
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     name=st.sampled_from(NAMES),
     severity=st.sampled_from(SEVERITIES),

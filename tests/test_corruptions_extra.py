@@ -217,7 +217,7 @@ def test_distances_are_those_of_opencv():
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(16, 50), st.integers(16, 50), st.floats(0, 0.05), st.integers(0, 2**32 - 1))
 def test_distances_are_the_shortest_ways(height, width, share, seed):
     """By the closed form: of each offset, the way of its octant."""

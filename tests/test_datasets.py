@@ -37,7 +37,6 @@ def test_the_same_bytes_in_another_shape_are_another_image() -> None:
     assert image_ids(image) != image_ids(image.reshape(1, 6, 4, 1))
 
 
-@settings(deadline=None)
 @given(hnp.arrays(np.uint8, st.tuples(*[st.integers(1, 5)] * 3, st.sampled_from([1, 3]))))
 def test_floats_on_the_grid_have_the_id_of_the_bytes(images: np.ndarray) -> None:
     floats = (images / 255).astype(np.float32)
@@ -60,7 +59,6 @@ def test_digest_covers_ids_and_labels_in_order() -> None:
     assert data.digest != Dataset("d", pixels, np.array([1, 1, 1]), 2).digest
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 4), min_size=1, max_size=60),
     st.integers(1, 60),
@@ -103,7 +101,7 @@ def test_a_shard_is_what_the_runner_takes() -> None:
 # arrays -------------------------------------------------------------------------------------
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(hnp.arrays(np.uint8, st.tuples(*[st.integers(1, 4)] * 3, st.sampled_from([1, 3]))))
 def test_npz_round_trip(tmp_path_factory: pytest.TempPathFactory, images: np.ndarray) -> None:
     path = tmp_path_factory.mktemp("npz") / "d.npz"

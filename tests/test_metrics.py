@@ -10,7 +10,7 @@ from benchmarks import metrics
 PAIRS = st.tuples(*[npst.arrays(np.float32, (2, 3, 4, 5), elements=st.floats(0, 1, width=32))] * 2)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(PAIRS, st.sampled_from([0.05, 0.25, 1.0]))
 def test_measures_equal_loops_over_pixels(pair, threshold):
     before, after = pair
@@ -80,7 +80,7 @@ def test_images_of_8_bit_files_are_already_rounded():
     assert torch.equal(metrics.rounded8(images), images)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(npst.arrays(np.float32, (1, 1, 4, 4), elements=st.floats(0, 1, width=32)))
 def test_rounding_gives_the_nearest_level(values):
     rounded = metrics.rounded8(torch.from_numpy(values)).numpy().astype(np.float64)

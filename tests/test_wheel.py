@@ -128,29 +128,20 @@ def test_the_script_answers(clean: Path, tmp_path: Path) -> None:
     assert "apgd" in call(clean / "workbench", "list", "suites", "standard", cwd=tmp_path)
 
 
-def test_it_makes_a_report(clean: Path, tmp_path: Path) -> None:
-    run = ("mlp", "--data", "fashion-mnist-mini", "--limit", "400", "--epochs", "3")
-    call(clean / "workbench", "train", *run, "--output", "net", cwd=tmp_path)
-    suite = ("--suite", "quick", "--limit", "20", "--corruptions", "fog", "--output", "run")
-    model = ("net/model.safetensors", "--data", "fashion-mnist-mini")
-    call(clean / "workbench", "benchmark", *model, *suite, cwd=tmp_path)
-    call(clean / "workbench", "report", "run", "--output", "report.html", cwd=tmp_path)
-    assert "<h1>" in (tmp_path / "report.html").read_text(encoding="utf-8")
-
-
-def test_it_trains_and_attacks_on_the_embedded_data(clean: Path, tmp_path: Path) -> None:
+def test_it_trains_attacks_and_reports_on_the_embedded_data(clean: Path, tmp_path: Path) -> None:
     data = ("--data", "fashion-mnist-mini", "--json")
-    trained = json.loads(
-        call(clean / "workbench", "train", "mlp", *data, "--epochs", 2, "--limit", 2000,
-             cwd=tmp_path, OMP_NUM_THREADS="1")
-    )  # fmt: skip
+    run = ("--epochs", 2, "--limit", 2000)
+    trained = json.loads(call(clean / "workbench", "train", "mlp", *data, *run, cwd=tmp_path))
     assert trained["test_images"] == 2000
     assert trained["test_error"] < 0.4  # chance is 0.9
-    attacked = json.loads(
-        call(clean / "workbench", "attack", trained["checkpoint"], *data, "--limit", 20,
-             "--attack", "fgsm(eps=32/255)", cwd=tmp_path, OMP_NUM_THREADS="1")
-    )  # fmt: skip
+    model = (trained["checkpoint"], *data, "--limit", 20)
+    attack = ("--attack", "fgsm(eps=32/255)")
+    attacked = json.loads(call(clean / "workbench", "attack", *model, *attack, cwd=tmp_path))
     (result,) = attacked["results"]
     assert result["images"] == 20
     assert result["succeeded"] > 0
     assert (tmp_path / attacked["record"]).is_file()
+    suite = ("--suite", "quick", "--corruptions", "fog", "--output", "run")
+    call(clean / "workbench", "benchmark", *model, *suite, cwd=tmp_path)
+    call(clean / "workbench", "report", "run", "--output", "report.html", cwd=tmp_path)
+    assert "<h1>" in (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -7,7 +7,6 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from attacks.corruptions import CORRUPTIONS
 from benchmarks import durable
 from workbench.errors import UsageError
 from workbench.figures import as_picture, ruler, wrapped
+from workbench.pixel_page import PixelPage
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,6 +28,7 @@ GAP, CLEAN_GAP, FAMILY_GAP, BLOCK_GAP, MARGIN = 0.025, 0.05, 0.09, 0.16, 0.06  #
 HEADER, HEADING, LINE = 0.26, 0.17, 0.12  # inches: two lines of text, a large line, a small one
 SIZE, LARGE = 7.0, 9.0  # points
 INK, FAINT = "#1a1a1a", "#808080"
+RULE: Any = {"linewidth": 0.5, "color": FAINT}
 PROPER = {"gaussian": "Gaussian", "jpeg": "JPEG"}
 
 
@@ -112,58 +113,31 @@ def draw_sheet(
     top = margin + len(heading) * dots(HEADING) + dots(HEADER)
     tops = [_tops(block, top, cell[1] + dots(GAP), dots(FAMILY_GAP)) for block in blocks]
     height = max(block[-1] for block in tops) + cell[1] + margin
-    figure.set_size_inches(width / dpi, height / dpi)
-    page = _Page(figure, width, height)
+    page = PixelPage(figure, width, height)
     for number, text in enumerate(heading):
         y = margin + (number + 0.4) * dots(HEADING)
-        page.write(width / 2, y, text, fontsize=LARGE, fontweight="bold")
+        _write(page, width / 2, y, text, fontsize=LARGE, fontweight="bold")
     left = margin
     for block, offsets, ys, block_width in zip(blocks, columns, tops, widths, strict=True):
         xs = [left + offset for offset in offsets]
         _head(page, xs, top, cell[0], severities, dots)
         _draw_families(page, block, left, ys, cell[1], dots)
         for row, y in zip(block, ys, strict=True):
-            page.write(xs[0] - dots(0.05), y + cell[1] / 2, row.label, ha="right")
+            _write(page, xs[0] - dots(0.05), y + cell[1] / 2, row.label, ha="right")
             for image, x in zip((original, *row.images), xs, strict=True):
-                page.show(x, y, cell, image)
+                picture = as_picture(_unit(image))
+                page.show((x, y), cell, picture, smooth=max(picture.shape[:2]) > MOST)
         left += block_width + dots(BLOCK_GAP)
     return figure
 
 
-class _Page:
-    """A figure that is drawn on in pixels from the upper left corner."""
-
-    def __init__(self, figure: "Figure", width: int, height: int) -> None:
-        self.figure, self.width, self.height = figure, width, height
-
-    def write(self, x: float, y: float, text: str, **settings: Any) -> None:
-        settings = {"fontsize": SIZE, "color": INK, "va": "center", "ha": "center", **settings}
-        place = x / self.width, 1 - y / self.height
-        self.figure.text(*place, text, parse_math=False, **settings)
-
-    def rule(self, start: tuple[float, float], end: tuple[float, float]) -> None:
-        from matplotlib.lines import Line2D
-
-        across = start[0] / self.width, end[0] / self.width
-        down = 1 - start[1] / self.height, 1 - end[1] / self.height
-        self.figure.add_artist(Line2D(across, down, linewidth=0.5, color=FAINT))
-
-    def show(self, x: int, y: int, cell: tuple[int, int], image: Tensor) -> None:
-        low = 1 - (y + cell[1]) / self.height
-        box = (x / self.width, low, cell[0] / self.width, cell[1] / self.height)
-        axes = self.figure.add_axes(box)
-        picture = as_picture(_unit(image))
-        axes.imshow(
-            # As RGB, because matplotlib's colour maps are one level off for some greys.
-            np.dstack([picture] * 3) if picture.ndim == 2 else picture,
-            aspect="auto",
-            interpolation="nearest" if max(picture.shape[:2]) <= MOST else "antialiased",
-        )
-        axes.set_axis_off()
+def _write(page: PixelPage, x: float, y: float, text: str, **settings: Any) -> None:
+    settings = {"fontsize": SIZE, "color": INK, "va": "center", "ha": "center", **settings}
+    page.write(x, y, text, **settings)
 
 
 def _head(
-    page: _Page,
+    page: PixelPage,
     columns: Sequence[int],
     top: int,
     width: int,
@@ -171,15 +145,15 @@ def _head(
     dots: Callable[[float], int],
 ) -> None:
     for text, x in zip(("clean", *severities), columns, strict=True):
-        page.write(x + width / 2, top - dots(0.065), str(text))
+        _write(page, x + width / 2, top - dots(0.065), str(text))
     ends = columns[1], columns[-1] + width
     if len(severities) > 1:
-        page.rule((ends[0], top - dots(0.13)), (ends[1], top - dots(0.13)))
-    page.write(sum(ends) / 2, top - dots(0.2), "severity")
+        page.rule((ends[0], top - dots(0.13)), (ends[1], top - dots(0.13)), **RULE)
+    _write(page, sum(ends) / 2, top - dots(0.2), "severity")
 
 
 def _draw_families(
-    page: _Page,
+    page: PixelPage,
     rows: Sequence[_Row],
     left: int,
     tops: Sequence[int],
@@ -191,8 +165,8 @@ def _draw_families(
         if family:
             extent = [y for _, y in members]
             low, high = extent[0], extent[-1] + height
-            page.write(left + dots(LINE) / 2, (low + high) / 2, family, rotation=90, color=FAINT)
-            page.rule((left + dots(LINE + 0.02), low), (left + dots(LINE + 0.02), high))
+            _write(page, left + dots(LINE) / 2, (low + high) / 2, family, rotation=90, color=FAINT)
+            page.rule((left + dots(LINE + 0.02), low), (left + dots(LINE + 0.02), high), **RULE)
 
 
 def _beside(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks import durable
 from workbench.errors import UsageError
+from workbench.pixel_page import PixelPage
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -122,26 +123,11 @@ def draw_panel(cases: Sequence[Case], *, title: str = "") -> "Figure":
         + len(blocks) * LINE
         + len(caption) * LINE
     )
-    figure.set_size_inches(width / DPI, height / DPI)
+    page = PixelPage(figure, width, height)
 
     def write(x: float, y: float, text: str, size: float, **settings: Any) -> None:
         settings = {"ha": "center", "va": "top", "color": "#1a1a1a", **settings}
-        figure.text(x / width, 1 - y / height, text, fontsize=size, parse_math=False, **settings)
-
-    def show(x: float, y: float, picture: NDArray[np.uint8]) -> None:
-        box = (x / width, 1 - (y + height_of) / height, width_of / width, height_of / height)
-        axes = figure.add_axes(box)
-        small = max(picture.shape[:2]) <= CELL
-        axes.imshow(
-            # As RGB, because matplotlib's colour maps are one level off for some greys.
-            np.dstack([picture] * 3) if picture.ndim == 2 else picture,
-            aspect="equal",
-            interpolation="nearest" if small else "antialiased",
-        )
-        axes.set_xticks([])
-        axes.set_yticks([])
-        for spine in axes.spines.values():
-            spine.set(linewidth=0.4, color="#808080")
+        page.write(x, y, text, fontsize=size, **settings)
 
     y = MARGIN
     for number, line in enumerate(heading):
@@ -164,7 +150,7 @@ def draw_panel(cases: Sequence[Case], *, title: str = "") -> "Figure":
             texts = (_before(case), _after(case), _below(case, factor))
             pictures = (case.original, case.result, difference)
             for row in range(3):
-                show(x, tops[row], as_picture(pictures[row]))
+                _show(page, (x, tops[row]), (width_of, height_of), as_picture(pictures[row]))
                 start = tops[row] - len(texts[row]) * LINE if row < 2 else tops[2] + height_of + 8
                 for number, line in enumerate(texts[row]):
                     fitted = _shortened(line, width_of + GAP - 8, measure(FONT))
@@ -173,6 +159,21 @@ def draw_panel(cases: Sequence[Case], *, title: str = "") -> "Figure":
     for number, line in enumerate(caption):
         write(MARGIN, y + number * LINE, line, SMALL, ha="left", color="#404040")
     return figure
+
+
+def _show(
+    page: PixelPage,
+    corner: tuple[float, float],
+    room: tuple[int, int],
+    picture: NDArray[np.uint8],
+) -> None:
+    """Show an image as large as there is room for, in the middle of it, with square pixels."""
+    high, wide = picture.shape[:2]
+    scale = min(room[0] / wide, room[1] / high)
+    size = round(wide * scale), round(high * scale)
+    place = corner[0] + (room[0] - size[0]) // 2, corner[1] + (room[1] - size[1]) // 2
+    page.show(place, size, picture, smooth=max(high, wide) > CELL)
+    page.frame(place, size, linewidth=0.4, edgecolor="#808080")
 
 
 def _cell(cases: Sequence[Case]) -> tuple[int, int]:
