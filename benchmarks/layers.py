@@ -324,8 +324,10 @@ def _is_asked(layer: SpatialLayer, gradient: Tensor | None) -> bool:
 def _no_layer(text: str, known: Mapping[str, object]) -> str:
     """That there is no such layer, with those that are nearest."""
     near = difflib.get_close_matches(text, list(known), n=3, cutoff=0.4)
-    some = near or [*list(known)[:2], "…", *list(known)[-1:]]
-    return f"no layer is called {text!r}; nearest: {', '.join(some)}"
+    if near:
+        return f"no layer is called {text!r}; nearest: {', '.join(near)}"
+    some = [*list(known)[:2], "…", *list(known)[-1:]]
+    return f"no layer is called {text!r}; there are {', '.join(some)}"
 
 
 def _told(shape: Sequence[int]) -> str:

@@ -89,7 +89,7 @@ FLOATS = (IMAGES / 255).astype(np.float32)
 WRONG_DATA = {
     "NaN": (np.where(FLOATS > 0.5, np.nan, FLOATS), LABELS, "NaN"),
     "range": (FLOATS * 2 - 1, LABELS, "[-1, 1]"),
-    "channels": (np.zeros((8, 8, 8, 3), np.uint8), LABELS, "channels"),
+    "channels": (np.zeros((8, 8, 8, 3), np.uint8), LABELS, "colours"),
     "dimensions": (np.zeros((8, 64), np.uint8), LABELS, "images"),
     "labels too high": (IMAGES, LABELS + 3, "label"),
     "labels below 0": (IMAGES, LABELS - 1, "-1"),

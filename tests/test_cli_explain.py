@@ -116,7 +116,10 @@ def test_a_dry_run_looks_at_nothing(given: list[object], tmp_path: Path) -> None
         (["--methods", "gradcam"], ["Did you mean 'grad-cam'?"]),
         (["--methods", "grad-cam"], ["net has no Grad-CAM", "--methods saliency"]),
         (["--explain", "truth"], ["guess", "label"]),
-        (["--view", "weights", "--layers", "fz1"], ["no layer is called 'fz1'", "nearest"]),
+        (
+            ["--view", "weights", "--layers", "fz1"],
+            ["no layer is called 'fz1'", "there are hidden.0"],
+        ),
         (["--view", "kernels", "--layers", "nothing.*"], ["no layer is called"]),
         (["--class", "7"], ["no class 7", "0 … 3"]),
         (["--corruptions", "fogg"], ["Did you mean 'fog'?"]),
@@ -142,3 +145,45 @@ def test_captum_that_is_missing_is_asked_for(
     assert "captum" in rest.err
     (exhibit,) = rest.document["exhibits"]
     assert list(exhibit["numbers"]["answers"][0]["half_mass_share"]) == ["saliency"]
+
+
+def test_a_view_that_cannot_be_shown_leaves_the_others(given: list[object], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    # Nothing is said of corruptions, without which there is no drift to measure.
+    result = workbench(*given, "--view", "drift,weights", "--output", run, "--json")
+    assert result.code == 1, result.err
+    assert "the view drift is left out" in result.err
+    assert "give --corruptions" in result.err
+    assert [exhibit["name"] for exhibit in result.document["exhibits"]] == ["weights"]
+    assert set(result.document["refused"]) == {"drift"}
+    assert (run / "exhibits.json").is_file()
+
+
+def test_where_nothing_can_be_shown_the_corrected_command_may_have_the_directory(
+    given: list[object], tmp_path: Path
+) -> None:
+    command = [*given, "--view", "weights", "--output", tmp_path / "run"]
+    refused(workbench(*command, "--layers", "nothing"), "no layer is called 'nothing'")
+    assert not (tmp_path / "run").exists()
+    assert workbench(*command).code == 0
+
+
+def test_a_misspelt_class_is_corrected_as_the_data_write_it(
+    given: list[object], tmp_path: Path
+) -> None:
+    data = tmp_path / "named.npz"
+    with np.load(given[given.index("--data") + 1]) as arrays:
+        np.savez(data, **arrays, class_names=np.array(["Shirt", "Coat", "Bag", "Boot"]))
+    command = [data if text == given[given.index("--data") + 1] else text for text in given]
+    refused(workbench(*command, "--class", "Shrt"), "Did you mean 'Shirt'?")
+
+
+def test_a_grey_network_beside_one_of_colours_is_named(tmp_path: Path) -> None:
+    images, labels = task(8, seed=0)
+    data = tmp_path / "colour.npz"
+    np.savez(data, images=np.repeat(images[..., None], 3, axis=3), labels=labels)
+    net = write_checkpoint(tmp_path / "grey.pt")
+    refused(
+        workbench("explain", net, *ARCH, "--channels", 1, "--data", data, "--view", "weights"),
+        "grey takes grey images",
+    )

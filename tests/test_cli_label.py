@@ -68,3 +68,16 @@ def test_sets_of_classes_are_listed():
     one = workbench("list", "classes", "cifar10", "--json").document
     assert one["superclasses"][one["classes"].index("frog")] == "animal"
     refused(workbench("list", "classes", "cifr10"), "Did you mean 'cifar10'?")
+
+
+def test_images_that_have_labels_take_no_other(photograph, tmp_path):
+    images, labels = task(8, seed=3)
+    arrays = tmp_path / "data.npz"
+    np.savez(arrays, images=images, labels=labels)
+    folder = tmp_path / "folder" / "a"
+    folder.mkdir(parents=True)
+    photograph.rename(folder / "one.png")
+    net = write_checkpoint(tmp_path / "net.pt")
+    for data in (arrays, folder.parent):
+        command = ("attack", net, *ARCH, "--data", data, "--attack", "fgsm", "--label", "1")
+        refused(workbench(*command), "--label is for images")

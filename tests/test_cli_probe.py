@@ -105,6 +105,9 @@ def test_exhibits_are_kept_for_the_report(checkpoint):
     strip = (checkpoint.parent / "run" / "figures" / "strip-1.svg").read_text()
     assert strip.count("<image") == 2
     assert "unknown class" in strip
+    curve = (checkpoint.parent / "run" / "figures" / "curve.svg").read_text()
+    assert "Confidence in the first answer" in curve
+    assert "true class" not in curve
 
 
 def test_an_image_without_a_label_is_followed_by_its_first_answer(checkpoint):

@@ -115,6 +115,10 @@ def test_a_large_page_is_told(
     assert "more than many mail servers take" in workbench(*command).err
 
 
+def test_a_file_in_place_of_a_directory_is_refused(record: Path) -> None:
+    refused(workbench("report", record, "--with", record), "holds nothing that")
+
+
 def test_directories_without_exhibits_are_refused(record: Path, tmp_path: Path) -> None:
     run = run_of(tmp_path / "run")
     (tmp_path / "empty").mkdir()
@@ -132,3 +136,22 @@ def test_directories_without_exhibits_are_refused(record: Path, tmp_path: Path) 
     (run / "figures" / "with-figure.svg").unlink()
     refused(workbench(*asked(run)), "with-figure.svg is missing", "run its command again")
     assert not (tmp_path / "report.html").exists()
+
+
+def test_a_note_is_told_once_and_a_table_alone_has_one_heading(
+    record: Path, tmp_path: Path
+) -> None:
+    run = run_of(tmp_path / "run")
+    long = Table(("std", "then, %"), (("0.1", "Dress 0.1, Coat 0.1, T-shirt/top 0.1"),))
+    keep_exhibits(
+        [
+            Exhibit("first", "First", "What brackets mean.", table=long),
+            Exhibit("second", "Second", table=long),
+            Exhibit("third", "Third", "What brackets mean.", table=long),
+        ],
+        run,
+    )
+    html = page(record, run)
+    assert html.count("What brackets mean.") == 1
+    # Beside seven short columns it would be squeezed to a word a line.
+    assert html.count(' class="long"><span class="value">Dress') == 3

@@ -189,3 +189,39 @@ def test_slugs_are_safe_and_never_empty() -> None:
     assert slug("../..") == "run"
     assert slug("a" * 100) == "a" * 40
     assert "/" not in slug("file.py:make/net")
+
+
+def refuse(path: Path | None, root: Path, made: str | None = None) -> Path:
+    """Begin a run whose work is refused, after a file was made or before."""
+    begun: list[Path] = []
+
+    def work() -> None:
+        with open_run(
+            path, verb="explain", name="m", config=CONFIG, arguments=[], root=root
+        ) as run:
+            begun.append(run.path)
+            if made is not None:
+                (run.path / made).write_text("done")
+            raise UsageError("no such layer")
+
+    with pytest.raises(UsageError, match="no such layer"):
+        work()
+    return begun[0]
+
+
+def test_refused_work_leaves_no_directory_and_the_next_may_have_other_settings(
+    tmp_path: Path,
+) -> None:
+    assert not refuse(tmp_path / "new", tmp_path).exists()
+    assert not refuse(None, tmp_path).exists()
+    assert refuse(None, tmp_path).name == "explain-m-1"
+    (tmp_path / "mine").mkdir()
+    assert refuse(tmp_path / "mine", tmp_path).is_dir()
+    assert not start(tmp_path / "mine", tmp_path, {"seed": 1}).resumed
+
+
+@pytest.mark.parametrize("made", ["record.h5", "cells/first.h5"])
+def test_what_was_made_before_a_refusal_is_kept(tmp_path: Path, made: str) -> None:
+    path = refuse(tmp_path / "run", tmp_path, made)
+    assert (path / made).read_text() == "done"
+    assert (path / "config.json").is_file()

@@ -129,6 +129,7 @@ def _say(console: Console, error: str) -> None:
 def _usage(problem: Exception) -> str:
     """A typer usage error as two lines: what is wrong, and where to read more."""
     message = problem.format_message() if hasattr(problem, "format_message") else str(problem)
+    message = message.replace("Value error, ", "")  # how pydantic begins what its validators say
     context = getattr(problem, "ctx", None)
     path = context.command_path if context is not None else "workbench"
     known = [parameter.name for parameter in context.command.params] if context is not None else []

@@ -178,7 +178,7 @@ def _rich(title: str, table: Table) -> "RichTable":
 
     drawn = RichTable(title=Text(title), title_justify="left", header_style="bold")
     for number, heading in enumerate(table.headings):
-        drawn.add_column(Text(heading), justify="right" if number else "left")
+        drawn.add_column(Text(heading), justify="right" if number else "left", overflow="fold")
     for line in table.lines:
         drawn.add_row(*map(Text, line))
     return drawn

@@ -13,7 +13,7 @@ from workbench.corruptions import parse_corruptions, parse_severities
 from workbench.datasets import Dataset
 from workbench.datasets.classes import ClassSet
 from workbench.devices import resolve_device
-from workbench.errors import Interrupted, UsageError, unknown
+from workbench.errors import Interrupted, UsageError, explain, unknown
 from workbench.exhibits import Exhibit, exhibit_documents, keep_exhibits, show_exhibits
 from workbench.explain import VIEWS, WITHOUT_ANSWERS
 from workbench.explain.viewed import Asked, Viewed, ViewedModel
@@ -26,8 +26,8 @@ from workbench.subjects import Options, Subjects, load_subjects, model_entries
 SANITY_IMAGES = 200  # tell 25 % from 10 % of ten classes, and take a second on a small net
 
 
-def explain_checkpoints(options: Options, arguments: Sequence[str], console: Console) -> None:
-    """Run `workbench explain`.
+def explain_checkpoints(options: Options, arguments: Sequence[str], console: Console) -> bool:
+    """Run `workbench explain`; whether every view could be shown.
 
     Args:
         options: the parsed command line.
@@ -35,7 +35,7 @@ def explain_checkpoints(options: Options, arguments: Sequence[str], console: Con
         console: where output goes.
 
     Raises:
-        ValueError: something that was asked for cannot be done.
+        ValueError: something that was asked for cannot be done, and nothing could be shown.
         OSError: something cannot be read or written.
         Interrupted: Ctrl-C.
     """
@@ -48,7 +48,7 @@ def explain_checkpoints(options: Options, arguments: Sequence[str], console: Con
         _refuse_guessing(options, subjects, device, console)
     if options["dry_run"]:
         _say_plan(subjects, names, console)
-        return
+        return True
     with open_run(
         options["output"],
         verb="explain",
@@ -57,13 +57,7 @@ def explain_checkpoints(options: Options, arguments: Sequence[str], console: Con
         arguments=arguments,
     ) as directory:
         viewed = _viewed(options, subjects, asked, device, directory, console)
-        exhibits: list[Exhibit] = []
-        try:
-            for name in names:
-                console.note(f"{name} …")
-                exhibits += VIEWS[name](viewed)
-        except KeyboardInterrupt:
-            raise Interrupted(f"Interrupted. Run it again with:\n{directory.command}") from None
+        exhibits, refused = _exhibits(viewed, names)
         files = keep_exhibits(exhibits, directory.path)
         show_exhibits(exhibits, console)
         console.show(f"figures: {directory.path / 'figures'} ({len(files)} files)")
@@ -74,8 +68,34 @@ def explain_checkpoints(options: Options, arguments: Sequence[str], console: Con
                 "models": [model.label for model in viewed.models],
                 "images": len(viewed.dataset),
                 "exhibits": exhibit_documents(exhibits, directory.path),
+                "refused": refused,
             }
         )
+    for name, reason in refused.items():
+        console.error(f"the view {name} is left out. {reason}")
+    return not refused
+
+
+def _exhibits(viewed: Viewed, names: Sequence[str]) -> tuple[list[Exhibit], dict[str, str]]:
+    """What the views show, and why those do not that cannot: the others are worth having.
+
+    Raises:
+        ValueError: none of them can.
+        Interrupted: Ctrl-C.
+    """
+    exhibits: list[Exhibit] = []
+    refused: dict[str, str] = {}
+    for name in names:
+        viewed.console.note(f"{name} …")
+        try:
+            exhibits += VIEWS[name](viewed)
+        except KeyboardInterrupt:
+            raise Interrupted(f"Interrupted. Run it again with:\n{viewed.command}") from None
+        except ValueError as error:
+            if len(refused) == len(names) - 1:
+                raise
+            refused[name] = explain(error)
+    return exhibits, refused
 
 
 def parse_views(text: str) -> list[str]:

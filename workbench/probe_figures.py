@@ -66,13 +66,17 @@ def strip_drawing(found: Sweep, image: int) -> Drawing:
 def curve_drawing(found: Sweep, numbers: dict[str, NDArray[np.float64]]) -> tuple[Drawing, str]:
     """The confidence in the true class along the dial, a line a model, and words for the blind.
 
+    Where the class is not known, what is followed is the answer to the untouched image.
+
     Where there are several images, beside it the share of right answers and, where superclasses are
     known, of answers inside the superclass.
     """
-    wanted = [("confidence", "Confidence in the true class")]
+    known = bool((found.labels >= 0).all())
+    followed = "true class" if known else "first answer"
+    wanted = [("confidence", f"Confidence in the {followed}")]
     of = found.resampled
     if of:
-        wanted.append(("right", "Right"))
+        wanted.append(("right", "Right" if known else "Answer as without any change"))
         if found.superclasses is not None:
             wanted.append(("inside", "Inside the superclass"))
     rows = [Named(place, label) for place, label in enumerate(found.models)]

@@ -8,7 +8,7 @@ import shlex
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,7 +77,11 @@ def open_run(
         UsageError: another process is at work there, or it holds a run with another
             configuration, or something that is no run.
         OSError: it cannot be written.
+
+    Where the work is refused before anything came of it, the directory is as it was: the command
+    with its settings put right would be another configuration.
     """
+    new = output is None or not output.exists()
     path = next_directory(verb, name, root) if output is None else output
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -90,7 +94,11 @@ def open_run(
             _describe(path, verb, config, arguments)
         durable.remove_leftovers(path)
         (path / "cells").mkdir(exist_ok=True)
-        yield RunDirectory(path, resumed, resume_command(arguments, path))
+        try:
+            yield RunDirectory(path, resumed, resume_command(arguments, path))
+        except ValueError:
+            _forget(path, new=new)
+            raise
 
 
 def refuse_in_vain(path: Path, verb: str, besides: Sequence[str] = ()) -> dict[str, Any] | None:
@@ -245,6 +253,20 @@ def refuse_other(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) 
             f"{path} holds a run with another configuration: {'; '.join(lines[:3])}{more}.\n"
             "Give the same settings to resume it, or choose another --output."
         )
+
+
+def _forget(path: Path, *, new: bool) -> None:
+    """Take a run back that has nothing yet but its description."""
+    cells = path / "cells"
+    visible = {entry.name for entry in path.iterdir() if entry.name[0] != "."}
+    if visible - {"config.json", cells.name} or any(cells.iterdir()):
+        return
+    cells.rmdir()
+    (path / "config.json").unlink()
+    if new:
+        (path / ".lock").unlink()
+        with suppress(OSError):  # something else is in it by now
+            path.rmdir()
 
 
 def _refuse_strangers(path: Path, besides: Sequence[str]) -> None:

@@ -173,6 +173,8 @@ def load_subjects(
         if _is_class_name(options["label"]) and dataset.open_ended:
             dataset = _labelled(dataset, options["label"], loaded)
             label = str(dataset.labels[0])
+        if loaded.model.channels == 1 and dataset.channels == 3 and not loaded.model.luminance:
+            raise UsageError(f"{name} takes grey images, and those of {dataset.name} have colours.")
         mine = fit(dataset, loaded.model.classes, loaded.model.class_names, options["classes"])
         notices = [*loaded.notices, *mine.notices]
         if mine.columns is not None:

@@ -83,7 +83,7 @@ class ClassSet:
             raise UsageError(
                 f"{self.what.capitalize()} has no class names; give {entry!r} as index."
             )
-        known = [text for table in self._known for text in table]
+        known = [*(text for table in self._known for text in table), *self.names]
         hint = suggestion(_plain(str(entry)), known) or f" There are {_few(self.names)}"
         raise UsageError(f"There is no class {entry!r} in {self.what}.{hint}")
 

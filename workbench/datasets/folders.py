@@ -65,6 +65,10 @@ def read_folder(folder: Path, split: str, label: str | None) -> Files:
             f"{folder} has no folder for the split {split!r}; it has {', '.join(sorted(by_name))}."
         )
     if inside and any(image_files(path) for path in inside):
+        if label is not None:
+            raise UsageError(
+                f"{folder} has a folder for each class; --label is for images without a class."
+            )
         return read_class_folders(folder, inside, split)
     return read_flat(image_files(folder), label, folder)
 
@@ -192,7 +196,7 @@ def _from_table(paths: Sequence[Path], where: Path) -> Files:
     if not table.is_file():
         what = f"{len(paths)} images" if len(paths) > 1 else "the image"
         raise UsageError(
-            f"{where}: no labels for {what}. Give --label INDEX, or put each class's images in a "
+            f"{where}: no labels for {what}. Give --label CLASS, or put each class's images in a "
             f"folder of their own, or write {table} with lines file,index."
         )
     labels = {}

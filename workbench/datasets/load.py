@@ -73,6 +73,8 @@ def load_dataset(
     else:
         if input_size is not None:
             raise UsageError(f"{source}: --input-size resizes image files; this data has a size.")
+        if label is not None:
+            raise UsageError(f"{source} has labels; --label is for images that have none.")
         data = _from_arrays(name, found, channels)
     return data if classes is None else select(data, classes)
 
@@ -119,8 +121,10 @@ def _read_file(path: Path, split: str, label: str | None) -> Labelled | Files:
         return read_hdf5(path, split)
     if idx.is_idx(path):
         return idx.read_idx_pair(path)
+    weights = suffix in (".safetensors", ".pt", ".pth", ".pt2", ".ckpt")
     raise UsageError(
         f"{path} is of no known kind; data are .npz, .h5, IDX files, image files or folders."
+        + ("\nThese look like weights: the data go where `--help` says." if weights else "")
     )
 
 

@@ -14,12 +14,14 @@ def number_text(value: object, form: str) -> str:
 
     >>> print(number_text(12.345, "number"), number_text(None, "number"))
     12.3 –
+    >>> print(number_text(-8.6e-6, "number"))
+    −8.6e−06
     """
     number = finite(value)
     if number is None:
         return UNKNOWN
     text = f"{100 * number:z.1f}{PERCENT}" if form == "percent" else plain(number)
-    return text.replace("-", MINUS, 1)
+    return text.replace("-", MINUS)  # the one of an exponent, too
 
 
 def share_text(value: float) -> str:

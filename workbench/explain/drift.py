@@ -63,7 +63,8 @@ def drift(viewed: Viewed) -> Sequence[Exhibit]:
         Exhibit(
             "attention-moves",
             "Shift of the centre of attention, and rank correlation of the maps",
-            f"In sides of the image; of -1 to 1. {undefined_note(record)}",
+            "The shift is in sides of the image, the correlation from \u22121 to 1. "
+            + undefined_note(record),
             table=_moves(viewed, record, found),
             numbers={"models": [{"model": each["model"], **each["mean"]} for each in found]},
         ),

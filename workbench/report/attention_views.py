@@ -102,10 +102,13 @@ def undefined_note(record: Record) -> str:
     """How many pairs of maps could not be compared."""
     measured = int((record.attention["defined"] != 255).sum())
     undefined = int((record.attention["defined"] == 0).sum())
-    return (
-        "Means over images at the highest severity, and over all corruptions and severities. "
-        f"Of {measured:,} pairs of maps {undefined:,} are left out: one has no mass."
-    )
+    note = "Means over images at the highest severity, and over all corruptions and severities."
+    if undefined:
+        note += (
+            f" {undefined:,} of {measured:,} pairs of maps left out, because one of the two has no "
+            "mass."
+        )
+    return note
 
 
 def _table(record: Record, rows: Sequence[Row], measure: str, title: str, better: str) -> Table:
