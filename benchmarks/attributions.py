@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from attacks.execution import Execution
-from attacks.gradients import exact_path, frozen, full_float32
+from attacks.gradients import Forward, exact_path, frozen, full_float32
+from benchmarks.evaluation import in_batches
 
 STEPS = 50  # captum's own default
 
@@ -43,8 +43,11 @@ class Integrated:
 
     @property
     def relative_gap(self) -> Tensor:
-        """float32 (N,): the gap's size as a share of the difference's; infinite where that is 0."""
-        return self.gap.abs() / self.difference.abs()
+        """float32 (N,): the gap's size as a share of the difference's; infinite where that is 0.
+
+        0 where both are 0: nothing is to be explained, and nothing is.
+        """
+        return torch.where(self.gap == 0, 0.0, self.gap.abs() / self.difference.abs())
 
 
 def saliency(
@@ -62,18 +65,17 @@ def saliency(
 
     Returns:
         float32 (N, H, W), at least 0, in logits per unit of the image range.
+
+    Raises:
+        ValueError: no gradient reaches the images.
     """
-    found = []
-    size = Execution(batch_size=batch_size).batch(images)
+
+    def of_batch(part: Tensor, wanted: Tensor) -> Tensor:
+        return _gradient(forward, part, wanted).abs().amax(dim=1)
+
     with frozen(model), full_float32(images.device):
         forward = exact_path(model)
-        for batch, wanted in zip(images.split(size), classes.split(size), strict=True):
-            leaf = batch.detach().clone().requires_grad_(True)
-            with torch.enable_grad():
-                scores = forward(leaf).gather(1, wanted.unsqueeze(1)).sum()
-            (gradient,) = torch.autograd.grad(scores, leaf)
-            found.append(gradient.abs().amax(dim=1))
-    return torch.cat(found)
+        return torch.cat(in_batches(of_batch, (images, classes), batch_size))
 
 
 def integrated_gradients(
@@ -100,7 +102,7 @@ def integrated_gradients(
 
     Raises:
         CaptumMissingError: captum is not installed.
-        ValueError: fewer than one step.
+        ValueError: fewer than one step, or no gradient reaches the images.
     """
     if steps < 1:
         raise ValueError(f"steps={steps} must be at least 1")
@@ -109,22 +111,34 @@ def integrated_gradients(
     except ImportError:
         raise CaptumMissingError from None
     base = torch.zeros_like(images) if baseline is None else baseline.expand_as(images)
-    size = Execution(batch_size=batch_size).batch(images)
-    attributions, differences = [], []
+
+    def of_batch(part: Tensor, start: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        _gradient(forward, part[:1], wanted[:1])  # captum does not say that there is none
+        with torch.enable_grad():
+            found = IntegratedGradients(forward).attribute(
+                part, start, target=wanted, n_steps=steps, internal_batch_size=len(part)
+            )
+        with torch.no_grad():
+            scores = forward(part) - forward(start)
+        return found.detach().float(), scores.gather(1, wanted.unsqueeze(1)).squeeze(1)
+
     with frozen(model), full_float32(images.device):
         forward = exact_path(model)
-        method = IntegratedGradients(forward)
-        for part in torch.arange(len(images), device=images.device).split(size):
-            image, start, wanted = images[part], base[part], classes[part]
-            with torch.enable_grad():
-                found = method.attribute(
-                    image, start, target=wanted, n_steps=steps, internal_batch_size=size
-                )
-            attributions.append(found.detach().float())
-            with torch.no_grad():
-                scores = forward(image) - forward(start)
-            differences.append(scores.gather(1, wanted.unsqueeze(1)).squeeze(1))
-    return Integrated(torch.cat(attributions), torch.cat(differences))
+        parts = in_batches(of_batch, (images, base, classes), batch_size)
+    return Integrated(*map(torch.cat, zip(*parts, strict=True)))
+
+
+def _gradient(forward: Forward, images: Tensor, classes: Tensor) -> Tensor:
+    """Of each image's own logit; its shape is that of the images."""
+    leaf = images.detach().clone().requires_grad_(True)
+    with torch.enable_grad():
+        scores = forward(leaf).gather(1, classes.unsqueeze(1)).sum()
+        gradient = None
+        if scores.requires_grad:
+            (gradient,) = torch.autograd.grad(scores, leaf, allow_unused=True)
+    if gradient is None:
+        raise ValueError("no gradient of the logits reaches the images")
+    return gradient
 
 
 def half_mass_share(maps: Tensor) -> Tensor:

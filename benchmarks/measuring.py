@@ -76,7 +76,7 @@ def made_cell(
     rows = columns.empty_rows({**columns.CORRUPTED, **more}, len(images))
     _, maps = _classify(rows, plan, model, images, labels, where, notes, layer)
     if maps is not None:
-        moved = drift(torch.from_numpy(np.asarray(clean)).to(maps.device), maps)
+        moved = drift(torch.from_numpy(np.asarray(clean)), maps.cpu())  # MPS has no float64
         for name, values in moved.items():
             rows[name] = _numpy(values)
     if not plan.clean:  # else the clean pass has looked at the model

@@ -91,14 +91,17 @@ def summary(found: Sweep, seed: int) -> Mapping[str, Array]:
     Without either there is no interval (NaN).
 
     - ``confidence``: mean probability of the class that is followed; bootstrap.
-    - ``change``: of it since the first position, paired; bootstrap.
+    - ``change``: of it since the position nearest to the untouched image, paired;
+      bootstrap.
     - ``right``, ``inside``: share of answers that are it, that are in its superclass (NaN where
-      none are known); Wilson, or bootstrap where images have several draws.
+      none are known); Wilson, or bootstrap where the draws of an image differ.
     - ``peaks``: of how many images the confidence is the highest there; no interval.
     """
     confidence = _units(found.true_confidence)
+    least = int(np.abs(found.values).argmin())
+    change = confidence - confidence[..., least, None]
     numbers: dict[str, Array] = {}
-    for name, values in (("confidence", confidence), ("change", confidence - confidence[..., :1])):
+    for name, values in (("confidence", confidence), ("change", change)):
         numbers[name] = values.mean(axis=1)
         numbers[f"{name}_interval"] = np.stack([bootstrap_means(each, seed) for each in values])
     inside = np.where(found.inside == UNKNOWN, np.nan, found.inside)
@@ -122,6 +125,7 @@ def _share(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     """Intervals (P, 2) of the means of shares (U, P)."""
     if len(values) < 2 or np.isnan(values).any():
         return np.full((values.shape[1], 2), np.nan)
-    if np.isin(values, (0, 1)).all():
-        return wilson(values.sum(axis=0), len(values))
-    return bootstrap_means(values, seed)
+    # Resampling nothing but hits would find no doubt.
+    whole = np.all(np.isin(values, (0, 1)), axis=0, keepdims=True).T
+    counted = wilson(np.rint(values.sum(axis=0)), len(values))
+    return counted if whole.all() else np.where(whole, counted, bootstrap_means(values, seed))

@@ -182,14 +182,14 @@ def _attention(
             labels.to(device),
             SpatialLayer(**layers[record.models[m]]),
             batch_size,
-        )[1]
+        )[1].cpu()
         for images in (sample.images, sample.made[place])
     )
     holds, near = np.ones(len(there), np.bool_), np.zeros(len(there), np.bool_)
     for name, values in drift(clean, other).items():
         if name == "defined":
             continue
-        found, told = values.cpu().numpy(), mine[name][there]
+        found, told = values.numpy(), mine[name][there]
         # A cell that is barely above 0 on one device may be cut off on another: ranks move then.
         close = _RANKS if name == "rank_correlation" else _ONE_LEVEL
         holds &= np.isclose(found, told, rtol=0, atol=close, equal_nan=True)

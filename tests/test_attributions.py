@@ -2,6 +2,7 @@
 
 import doctest
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -29,6 +30,17 @@ class Linear(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return torch.einsum("nchw,kchw->nk", images, self.weight)
+
+
+class Constant(nn.Module):
+    """Says the same of everything."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.arange(3.0))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.bias.requires_grad_().expand(len(images), -1)
 
 
 class Quadratic(nn.Module):
@@ -110,3 +122,25 @@ def test_examples_in_docstrings() -> None:
     result = doctest.testmod(benchmarks.attributions)
     assert result.attempted
     assert not result.failed
+
+
+class Blind(nn.Module):
+    """Hides its gradient, as some exported models do."""
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        return images.flatten(1)
+
+
+@pytest.mark.parametrize("method", [saliency, integrated_gradients])
+@pytest.mark.parametrize("model", [Blind(), Constant()])
+def test_a_model_without_a_gradient_is_refused_in_words(
+    method: Callable[..., object], model: nn.Module
+) -> None:
+    with pytest.raises(ValueError, match="no gradient of the logits reaches the images"):
+        method(model, images(), torch.tensor([2, 0, 1]))
+
+
+def test_where_there_is_nothing_to_explain_nothing_is_missing() -> None:
+    nothing = integrated_gradients(Quadratic(), 0 * images(), torch.zeros(3, dtype=torch.int64))
+    assert nothing.relative_gap.tolist() == [0, 0, 0]

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from workbench.class_names import SOURCES, class_groups, superclass_sources, wordnet_superclass
+from workbench.class_names import (
+    SOURCES,
+    class_groups,
+    readable_names,
+    superclass_sources,
+    wordnet_superclass,
+)
 from workbench.data.make_wordnet_classes import above, read_nouns, table
 from workbench.errors import UsageError
 
@@ -127,6 +133,14 @@ def test_cifar100s_coarse_labels_are_twenty_of_five():
     assert {label: known.names[label] for label in seen} == seen
 
 
+def test_classes_without_names_are_not_taken_for_numbers():
+    """``5 8.1`` would be read as two numbers."""
+    assert readable_names(None, None, 2) == ("class 0", "class 1")
+    assert readable_names(None, ["cat", "dog"], 2) == ("cat", "dog")
+    ids = ["n02088094", "n01443537"]
+    assert readable_names(class_groups(None, ids, 2), ids, 2) == ("Afghan hound", "goldfish")
+
+
 def test_small_sets_are_told_by_their_names():
     cifar = class_groups(["truck", "cat", "airplane"], None, 3)
     assert cifar is not None
@@ -148,6 +162,7 @@ def test_tiny_imagenet_is_in_the_order_of_its_sorted_ids():
 
 def test_nothing_is_made_up_of_classes_that_are_not_known():
     assert class_groups(None, None, 10) is None
+    assert class_groups(None, None, 200) is None  # as many as Tiny ImageNet's, and birds' too
     assert class_groups(["0", "1"], None, 2) is None
     assert class_groups([f"thing {number}" for number in range(1000)], None, 1000) is None
 

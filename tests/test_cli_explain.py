@@ -4,10 +4,12 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from cli_case import ARCH, learnt, refused, workbench, write_checkpoint, write_data
+from cli_case import ARCH, learnt, refused, task, workbench, write_checkpoint, write_data
 
+from workbench.datasets.dataset import InMemory
 from workbench.explain import VIEWS
 
 
@@ -61,6 +63,26 @@ def test_the_same_command_goes_on_in_its_directory_and_another_is_refused(
     assert workbench(*command, "-q").out.strip() == str(run)
     assert not stale.exists()
     refused(workbench(*command, "--seed", 1), "seed: 0 there, 1 here", "another --output")
+
+
+def test_other_images_or_labels_are_another_run_and_few_images_are_read(
+    given: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    ids = InMemory.ids
+    monkeypatch.setattr(
+        InMemory, "ids", lambda self, rows: read.append(self.shape[0]) or ids(self, rows)
+    )
+    run, file = tmp_path / "run", tmp_path / "many.npz"
+    images, labels = task(400, seed=3)
+    command = [*given[:-3], file, "--view", "kernels", "--output", run]
+    np.savez(file, images=images, labels=labels)
+    assert workbench(*command).code == 0
+    assert read == [200]
+    np.savez(file, images=255 - images, labels=labels)
+    refused(workbench(*command), "examples.sample", "another --output")
+    np.savez(file, images=images, labels=labels[::-1])
+    refused(workbench(*command), "examples.labels", "another --output")
 
 
 def test_a_model_near_chance_is_refused_unless_forced(given: list[object], tmp_path: Path) -> None:

@@ -44,6 +44,14 @@ def test_exhibits_come_back_as_they_were_kept(tmp_path: Path) -> None:
     assert kept["exhibits"][0]["numbers"] == exhibits()[0].numbers  # unrounded
 
 
+def test_numbers_that_are_none_are_kept_as_json_has_them(tmp_path: Path) -> None:
+    numbers = {"share": float("nan"), "shares": np.array([[0.5, np.nan], [np.inf, 1]])}
+    keep_exhibits([Exhibit("one", "First", numbers=numbers)], tmp_path)
+    text = (tmp_path / FILE).read_text(encoding="utf-8")
+    kept = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert kept["exhibits"][0]["numbers"] == {"share": None, "shares": [[0.5, None], [None, 1]]}
+
+
 @pytest.mark.parametrize("name", ["", "../up", "A", "a b", "a.svg", "-a", "ä"])
 def test_names_that_are_no_names_of_files_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="not a name"):
@@ -75,7 +83,7 @@ def test_files_that_hold_something_else_are_called_damaged(
         read_exhibits(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"format_version": 1}', "\0"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"format_version": 1}', "\0", "[" * 100_000])
 def test_files_that_are_cut_off_or_empty_are_called_damaged(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(text, encoding="utf-8")
     with pytest.raises(UsageError, match="damaged"):

@@ -51,6 +51,20 @@ def test_any_network_has_all_three(arch: str) -> None:
     assert [answer["guess"] for answer in answers] == logits.argmax(dim=1).tolist()
 
 
+class Blind(Quadrant):
+    """Hides its gradient, as some exported models do."""
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images)
+
+
+@pytest.mark.parametrize("method", ["saliency", "integrated-gradients", "grad-cam"])
+def test_a_model_that_gives_no_gradient_is_refused_by_name(method: str) -> None:
+    with pytest.raises(UsageError, match="model-0: no gradient of the logits reaches"):
+        attributions(viewed(classifier(Blind()), methods=(method,)))
+
+
 def test_a_model_without_maps_has_no_grad_cam_and_the_note_says_why() -> None:
     looked = viewed(network("mlp"), classifier(Quadrant()))
     (exhibit,) = attributions(looked)

@@ -88,6 +88,14 @@ def test_one_model_is_compared_with_itself_and_its_table_leaves_out_the_layer(
     assert all(line[0] != line[1] for line in lines)
 
 
+def test_of_one_batch_it_is_said_that_there_are_no_intervals(tmp_path: Path, data: Path) -> None:
+    model = write_checkpoint(tmp_path / "one.pt")
+    exhibit = explained(tmp_path, data, model, "--limit", 8)[0]
+    assert exhibit["numbers"]["batches"] == 1
+    assert "8 images in one batch: too few for intervals" in exhibit["note"]
+    assert "jackknife" not in exhibit["note"]
+
+
 def test_images_that_are_sorted_by_class_give_what_shuffled_ones_give(
     tmp_path: Path, data: Path
 ) -> None:

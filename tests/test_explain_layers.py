@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 import torch
-from explain_case import NAMES, Quadrant, classifier, data, network, viewed
+from explain_case import NAMES, SIDE, Quadrant, classifier, data, network, viewed
 from PIL import Image
 from torch import Tensor, nn
 
@@ -174,6 +174,13 @@ def test_histograms_count_every_value_in_the_same_bins() -> None:
     assert ("model-1", "layer3.2.conv2", "weight") in told
     assert ("model-1", "layer3.2.bn2", "weight") not in told
     assert "first layer: weights" in exhibit.words
+
+
+def test_the_only_layer_of_a_network_is_shown_once() -> None:
+    only = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, len(NAMES)))
+    (exhibit,) = weights(viewed(classifier(only)))
+    told = [(each["layer"], each["part"]) for each in exhibit.numbers["layers"]]
+    assert told == [("1", "weight"), ("1", "bias")]
 
 
 def test_a_layer_without_weights_is_refused() -> None:

@@ -211,6 +211,14 @@ def test_numbers_over_images_and_their_intervals():
     assert numbers["peaks"][1, 0] == (confidence.argmax(1) == 0).sum()
 
 
+def test_what_changes_is_told_from_the_untouched_image():
+    found = swept(rotation_dial([-40, 0, 40]), models=1)
+    confidence = found.true_confidence[0, :, 0].astype(float)
+    change = (confidence - confidence[:, 1:2]).mean(0)
+    np.testing.assert_allclose(summary(found, seed=0)["change"][0], change)
+    assert change[1] == 0
+
+
 def test_of_one_image_the_draws_are_resampled_and_a_single_answer_has_no_interval():
     dial = noise_dial([0, 2], normalised=True)
     several = swept(dial, count=1, draws=5)
@@ -231,3 +239,14 @@ def test_images_with_draws_are_resampled_by_image():
     np.testing.assert_allclose(numbers["confidence_interval"][0, 1], bootstrap_mean(means, 0))
     assert found.resampled == "images"
     assert len(found.class_names) == CLASSES
+
+
+def test_a_share_of_1_leaves_doubt_however_many_draws_there_are():
+    found = swept(noise_dial([0, 2], normalised=True), models=1, count=4, draws=3)
+    ranks = np.zeros_like(found.true_rank)
+    ranks[0, 0, 0, 1] = 1  # at the second position one of three draws of one image is wrong
+    numbers = summary(replace(found, true_rank=ranks), seed=0)
+    np.testing.assert_allclose(numbers["right"], [[1, 11 / 12]])
+    np.testing.assert_allclose(numbers["right_interval"][0, 0], wilson(4, 4))
+    shares = np.array([[2 / 3], [1], [1], [1]])
+    np.testing.assert_allclose(numbers["right_interval"][0, 1], bootstrap_means(shares, 0)[0])

@@ -18,6 +18,7 @@ from workbench.datasets.named import CLOTHES
 from workbench.errors import UsageError, suggestion
 
 WORDNET_TEXT = "WordNet 3.0 (Copyright 2006 by Princeton University), cut at nouns that we chose"
+IMAGENET = 1000  # classes: no other known set is so usual that its size alone tells it
 MOSTLY = 0.9  # of the names in their usual places: the rest are spelt otherwise
 
 
@@ -100,7 +101,7 @@ def class_groups(
             places = _recognised(each, known)
             if places is not None:
                 return _groups(known, places, class_names)
-        if not texts and len(known.names) == classes and (source or known.keys):
+        if not texts and len(known.names) == classes and (source or classes == IMAGENET):
             return _groups(known, range(classes), None)
     if source is None:
         return None
@@ -114,6 +115,15 @@ def class_groups(
         else f"A class name may mean several classes of {source}, or several may mean the same "
         "class; give a file of class,superclass."
     )
+
+
+def readable_names(
+    groups: Groups | None, class_names: Sequence[str] | None, classes: int
+) -> tuple[str, ...]:
+    """One name a class: those of the groups, else its own, else ``class 7``."""
+    if groups is not None:
+        return groups.names
+    return tuple(class_names or (f"class {index}" for index in range(classes)))
 
 
 def superclass_sources() -> dict[str, str]:

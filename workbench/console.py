@@ -68,7 +68,7 @@ class Console:
         """The JSON document, ``schema_version`` first; in the other modes nothing."""
         if self.mode == "json" and not self.mute:
             document = {"schema_version": SCHEMA_VERSION, **content}
-            text = json.dumps(_jsonable(document), ensure_ascii=False, indent=2)
+            text = json.dumps(jsonable(document), ensure_ascii=False, indent=2)
             # JSON escapes the others itself, and allows these.
             sys.stdout.write(CONTROL.sub(_escaped, text) + "\n")
             sys.stdout.flush()
@@ -239,16 +239,16 @@ def _escaped(found: re.Match[str]) -> str:
     return f"\\u{ord(found[0]):04x}"
 
 
-def _jsonable(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
     """The value with NaN and infinity as null: JSON has no words for them."""
     if isinstance(value, dict):
-        return {str(key): _jsonable(item) for key, item in value.items()}
+        return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_jsonable(item) for item in value]
+        return [jsonable(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    if hasattr(value, "item") and not isinstance(value, str):  # a numpy number
-        return _jsonable(value.item())
+    if hasattr(value, "tolist"):  # a number or an array of numpy
+        return jsonable(value.tolist())
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     return value

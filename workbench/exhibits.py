@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import durable
-from workbench.console import Console
+from workbench.console import Console, jsonable
 from workbench.drawing.marks import Drawing, save
 from workbench.errors import UsageError
 
@@ -42,7 +42,7 @@ class Exhibit:
         drawing: the figure.
         words: what the figure shows, for those who do not see it.
         table: what is printed; texts as people read them.
-        numbers: what is behind both, unrounded, as JSON values.
+        numbers: what is behind both, unrounded: JSON values or arrays; NaN is kept as null.
     """
 
     name: str
@@ -87,7 +87,9 @@ def keep_exhibits(exhibits: Sequence[Exhibit], directory: Path) -> list[Path]:
             files += save(exhibit.drawing, directory / FIGURES / exhibit.name)
     kept = {"format_version": FORMAT_VERSION, "exhibits": [_described(each) for each in exhibits]}
     with durable.atomically(directory / FILE) as temporary:
-        temporary.write_text(json.dumps(kept, ensure_ascii=False, indent=1), encoding="utf-8")
+        temporary.write_text(
+            json.dumps(jsonable(kept), ensure_ascii=False, indent=1), encoding="utf-8"
+        )
     return files
 
 
@@ -102,11 +104,11 @@ def read_exhibits(directory: Path) -> list[Kept]:
         if found["format_version"] != FORMAT_VERSION:
             raise UsageError(f"{directory / FILE} was written by another release.")
         return [_kept(each, directory) for each in found["exhibits"]]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UsageError(
             f"{directory} holds nothing that `workbench probe` or `workbench explain` made."
         ) from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, UsageError):
             raise
         raise UsageError(f"{directory / FILE} is damaged: run its command again.") from error

@@ -1,12 +1,13 @@
 """What `workbench explain` does: load models and data, take the views, keep and show them."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from workbench.benchmark_plan import NOTHING
-from workbench.class_names import class_groups
+from workbench.class_names import class_groups, readable_names
 from workbench.console import Console
 from workbench.corruptions import parse_corruptions, parse_severities
 from workbench.datasets import Dataset
@@ -116,10 +117,10 @@ def _say_plan(subjects: Subjects, names: Sequence[str], console: Console) -> Non
     console.document({"models": models, "images": images, "views": list(names)})
 
 
-def _class_names(data: Dataset) -> tuple[str, ...] | None:
+def _class_names(data: Dataset) -> tuple[str, ...]:
     """Readable names: those of WordNet ids where the data have these alone."""
     groups = class_groups(data.class_names, data.class_keys, data.classes)
-    return data.class_names if groups is None else groups.names
+    return readable_names(groups, data.class_names, data.classes)
 
 
 def _parts(text: str | None) -> tuple[str, ...]:
@@ -163,7 +164,7 @@ def _viewed(
             for place, loaded in enumerate(subjects.models)
         ),
         dataset=data,
-        class_names=_class_names(data) or tuple(map(str, range(data.classes))),
+        class_names=_class_names(data),
         asked=asked,
         directory=directory.path,
         console=console,
@@ -177,7 +178,11 @@ def _viewed(
 
 
 def _config(options: Options, subjects: Subjects, names: Sequence[str]) -> dict[str, Any]:
-    """What must be the same for a run to be taken up again."""
+    """What must be the same for a run to be taken up again.
+
+    Images are told by a sample: most views look at a few of what may be a million files.
+    """
+    data = subjects.dataset
     asked = (
         *("layers", "corruptions", "severities", "show", "of_class", "seed"),
         *("methods", "ig_steps", "explained", "superclasses"),
@@ -185,6 +190,10 @@ def _config(options: Options, subjects: Subjects, names: Sequence[str]) -> dict[
     return {
         "views": list(names),
         "models": [{"name": m.name, "digest": m.digest} for m in subjects.models],
-        "examples": subjects.dataset.digest,
+        "examples": {
+            "count": len(data),
+            "labels": hashlib.sha256(data.labels.astype("<i8").tobytes()).hexdigest(),
+            "sample": data.take(SANITY_IMAGES).digest,
+        },
         **{key: options[key] for key in asked},
     }

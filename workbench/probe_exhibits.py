@@ -4,15 +4,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks.columns import Array
 from benchmarks.sweep_files import read_sweep
 from benchmarks.sweep_numbers import Sweep, summary
 from workbench.console import Console
-from workbench.drawing.numbers import PERCENT, interval_text, number_text
+from workbench.drawing.numbers import PERCENT, interval_text, number_text, share_text
 from workbench.exhibits import Exhibit, Table, show_exhibits
-from workbench.probe_figures import curve_drawing, share_text, strip_drawing
+from workbench.probe_figures import curve_drawing, strip_drawing
 
 REDUCED = "Pictures of more than 191 pixels are reduced here; the record has them whole. "
 BEHIND = (
@@ -107,7 +105,7 @@ def _summary_documents(found: Sweep, numbers: Mapping[str, Array]) -> Iterator[d
             yield {
                 "model": model,
                 "value": float(value),
-                **{name: _plain(values[m, p]) for name, values in numbers.items()},
+                **{name: values[m, p].tolist() for name, values in numbers.items()},
             }
 
 
@@ -229,14 +227,14 @@ def _summary_table(found: Sweep, numbers: Mapping[str, Array], model: int) -> Ta
 
 
 def _note(found: Sweep) -> str:
-    what = {
-        "images": "Bands and brackets: 95 % intervals over the images (bootstrap; of shares of "
-        "single answers, Wilson). Change: since the first position, paired.",
-        "draws": "Bands and brackets: 95 % intervals over the draws of the one image (bootstrap; "
-        "of shares, Wilson). Change: since the first position, paired.",
-        "": "One image: no interval.",
-    }[found.resampled]
-    return f"{what} {_highest(found)}".rstrip()
+    if not found.resampled:
+        return "One image: no interval."
+    over = {"images": "images", "draws": "draws of the one image"}[found.resampled]
+    least = found.position_labels[int(abs(found.values).argmin())]
+    return (
+        f"Bands and brackets: 95 % intervals over the {over} (bootstrap; of shares Wilson, but "
+        f"where the draws of an image differ). Change: since {least}, paired. {_highest(found)}"
+    ).rstrip()
 
 
 def _highest(found: Sweep) -> str:
@@ -254,11 +252,3 @@ def _counted(found: Sweep) -> str:
 def _of_class(found: Sweep, model: int, image: int) -> str:
     name = found.class_names[int(found.true_class[model, image])]
     return name if found.labels[image] >= 0 else f"first taken for {name}"
-
-
-def _plain(value: Any) -> Any:
-    """JSON values, None for what is not known."""
-    values = np.asarray(value, np.float64)
-    if values.ndim:
-        return [_plain(each) for each in values]
-    return float(values) if np.isfinite(values) else None

@@ -12,22 +12,20 @@ from workbench.drawing.marks import (
     Area,
     Drawing,
     Mark,
-    Picture,
     Stroke,
     Text,
     fitted,
     moved,
-    png_bytes,
+    picture,
     text_width,
 )
-from workbench.drawing.numbers import PERCENT
+from workbench.drawing.numbers import PERCENT, share_text
 from workbench.drawing.panels import chart_drawing, swatch
 
 CELL, GAP, EDGE = 66.0, 5.0, 6.0  # points a picture is wide, between pictures, around
 MOST = 10  # pictures side by side
 SIZE, LARGE, LINE = 7.0, 9.0, 9.5  # points: text, headings, a line of text
 PIXELS = 128  # larger pictures are reduced to about so many
-SMOOTH = 64  # below, pixels stay squares
 NAME_LINES = 2
 RIGHT, INSIDE, OTHER = COLOURS[2], COLOURS[5], COLOURS[1]
 
@@ -93,18 +91,6 @@ def curve_drawing(found: Sweep, numbers: dict[str, NDArray[np.float64]]) -> tupl
     )
     chart = Chart("curve", found.dial, "", panels, narrow=len(panels) > 2)
     return chart_drawing(chart, rows), " ".join(words(panel, rows) for panel in panels)
-
-
-def share_text(value: float) -> str:
-    """A probability in percent, two digits that count.
-
-    >>> print(share_text(0.934), share_text(0.0512), share_text(0.00002))
-    93 % 5.1 % <0.1 %
-    """
-    if value < 0.0005:
-        return f"<0.1{PERCENT}" if value > 0 else f"0{PERCENT}"
-    percent = 100 * value
-    return f"{percent:.0f}{PERCENT}" if percent >= 9.95 else f"{percent:.1f}{PERCENT}"
 
 
 def _even(values: NDArray[np.float64]) -> bool:
@@ -173,11 +159,10 @@ def _picture(pixels: NDArray[np.uint8], x: float, y: float, height: float) -> li
     factor = max(1, round(max(shown.shape[:2]) / PIXELS))
     if factor > 1:
         shown = np.asarray(Image.fromarray(shown).reduce(factor))
-    smooth = max(pixels.shape[:2]) >= SMOOTH
     right, low = x + CELL, y + height
     frame = ((x, y), (right, y), (right, low), (x, low), (x, y))
     return [
-        Picture(x, y, CELL, height, png_bytes(np.ascontiguousarray(shown)), smooth),
+        picture(x, y, CELL, height, np.ascontiguousarray(shown)),
         Stroke(frame, GRID, 0.6),
     ]
 

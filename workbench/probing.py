@@ -13,7 +13,7 @@ from benchmarks.identity import library_versions
 from benchmarks.sweep_files import write_sweep
 from benchmarks.sweep_numbers import Sweep, answers_of, summary
 from benchmarks.sweeps import Answers, Dial, joined, sweep
-from workbench.class_names import Groups, class_groups
+from workbench.class_names import Groups, class_groups, readable_names
 from workbench.console import Console, Progress
 from workbench.datasets.folders import LABELS_FILE
 from workbench.datasets.photographs import SUFFIXES
@@ -132,7 +132,6 @@ def _swept(
     console: Console,
 ) -> Sweep:
     data, draws = subjects.dataset, options["draws"]
-    names = groups.names if groups is not None else data.class_names
     total = len(subjects.models) * len(data) * len(dial.values) * draws
     with console.progress(total, unit="images", description=dial.name) as progress:
         answers = [
@@ -148,7 +147,7 @@ def _swept(
         models=tuple(loaded.name for loaded in subjects.models),
         ids=data.ids(),
         labels=(data.labels if labelled else np.full(len(data), -1)).astype(np.int32),
-        class_names=tuple(names or map(str, range(data.classes))),
+        class_names=readable_names(groups, data.class_names, data.classes),
         superclasses=None if groups is None else groups.superclasses,
         **answers_of(answers),
     )

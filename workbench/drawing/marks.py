@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 200
+SMALL = 64  # pixels a side
 WIDE_LETTER, LETTER = 1.0, 0.58  # of the font's size; DejaVu Sans, which is wider than most
 FONTS = "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif"
 
@@ -113,6 +114,11 @@ def png_bytes(pixels: NDArray[np.uint8]) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="PNG")
     return file.getvalue()
+
+
+def picture(x: float, y: float, width: float, height: float, pixels: NDArray[np.uint8]) -> Picture:
+    """An image, uint8 (H, W) or (H, W, 3); the pixels of a small one stay squares."""
+    return Picture(x, y, width, height, png_bytes(pixels), smooth=max(pixels.shape[:2]) > SMALL)
 
 
 def text_width(text: str, size: float) -> float:

@@ -22,6 +22,20 @@ def number_text(value: object, form: str) -> str:
     return text.replace("-", MINUS, 1)
 
 
+def share_text(value: float) -> str:
+    """A probability in percent, two digits that count; it claims no certainty that there is not.
+
+    >>> print(share_text(0.934), share_text(0.0512), share_text(0.00002), share_text(0.9996))
+    93 % 5.1 % <0.1 % >99 %
+    """
+    if value < 0.0005:
+        return f"<0.1{PERCENT}" if value > 0 else f"0{PERCENT}"
+    percent = 100 * value
+    if 99.5 <= percent < 100:
+        return f">99{PERCENT}"
+    return f"{percent:.0f}{PERCENT}" if percent >= 9.95 else f"{percent:.1f}{PERCENT}"
+
+
 def plain(number: float) -> str:
     """Three digits that count, thousands whole, never an exponent for what people count.
 

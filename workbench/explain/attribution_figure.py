@@ -8,11 +8,10 @@ from workbench.drawing.maps import BAR_HEIGHT, Pixels, over_grey, scale_bar
 from workbench.drawing.marks import (
     Drawing,
     Mark,
-    Picture,
     Text,
     fitted,
     moved,
-    png_bytes,
+    picture,
     text_width,
 )
 from workbench.drawing.panels import swatch
@@ -22,7 +21,6 @@ LINE = 10.0  # from one small line of text to the next
 WIDE = 500.0  # points: the text of a page, about
 SMALLEST, LARGEST = 56.0, 104.0  # points that an image is wide
 GAP, MARGIN, BAR = 4.0, 8.0, 120.0
-SMOOTH_FROM = 65  # pixels: smaller images keep their pixels as squares
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,4 @@ def _centred(x: float, y: float, width: float, text: str, colour: str) -> Text:
 def _pictures(
     pictures: Sequence[Pixels], xs: Sequence[float], y: float, width: float, height: float
 ) -> list[Mark]:
-    return [
-        Picture(x, y, width, height, png_bytes(each), smooth=max(each.shape[:2]) >= SMOOTH_FROM)
-        for x, each in zip(xs, pictures, strict=True)
-    ]
+    return [picture(x, y, width, height, each) for x, each in zip(xs, pictures, strict=True)]

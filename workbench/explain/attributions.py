@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.attention import grad_cam
+from benchmarks.attention import logits_and_maps
 from benchmarks.attributions import (
     CaptumMissingError,
     Integrated,
@@ -101,7 +101,12 @@ def attributions(viewed: Viewed) -> list[Exhibit]:
             left_out += [reason] if reason else []
             for condition in todo:
                 images = under(viewed, shown, condition)
-                found[number, condition] = _explained(viewed, model, images, shown, mine)
+                try:
+                    found[number, condition] = _explained(viewed, model, images, shown, mine)
+                except ValueError as error:
+                    raise UsageError(
+                        f"{model.label}: {error}, so there is nothing to draw."
+                    ) from error
                 progress.advance(len(images))
     note = " ".join([_note(viewed, methods), *left_out])
     _warn_of_gaps(viewed, found)
@@ -176,7 +181,7 @@ def _explained(
         else:
             if layer is None:
                 raise ValueError("Grad-CAM needs a layer")
-            small = grad_cam(model.classifier, images, classes, layer)
+            _, small = logits_and_maps(model.classifier, images, classes, layer, viewed.batch_size)
             found = F.interpolate(
                 small.unsqueeze(1), images.shape[2:], mode="bilinear", align_corners=False
             ).squeeze(1)

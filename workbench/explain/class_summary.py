@@ -28,7 +28,7 @@ class ClassSums:
         mean, std: float64 (K, C), over all pixels; NaN where there are no images.
         brightness: float64 (K,), the mean of the grey images.
         contrast: float64 (K,), mean over images of the standard deviation of their grey pixels.
-        mean_images: float64 (K, C, H, W); NaN where there are no images.
+        mean_images: float32 (K, C, H, W); NaN where there are no images.
         first: int64 (K,), the row of a class's first image, -1 where there is none.
     """
 
@@ -37,27 +37,28 @@ class ClassSums:
     std: NDArray[np.float64]
     brightness: NDArray[np.float64]
     contrast: NDArray[np.float64]
-    mean_images: NDArray[np.float64]
+    mean_images: NDArray[np.float32]
     first: NDArray[np.int64]
 
 
 def class_sums(dataset: Dataset, batch: int = COUNTING_BATCH) -> ClassSums:
     """Read every image once and sum up the classes."""
     classes, shape = dataset.classes, (dataset.channels, *dataset.size)
-    sums = torch.zeros(classes, *shape, dtype=torch.float64)
-    squares = torch.zeros(classes, dataset.channels, dtype=torch.float64)
+    pictures = torch.zeros(classes, *shape)  # half a gigabyte for ImageNet's: only to be looked at
+    sums, squares = torch.zeros(2, classes, dataset.channels, dtype=torch.float64)
     contrast = torch.zeros(classes, dtype=torch.float64)
     for start in range(0, len(dataset), batch):
         rows = slice(start, start + batch)
-        images = dataset.images(rows).double()
         labels = torch.from_numpy(dataset.labels[rows])
-        sums.index_add_(0, labels, images)
+        images = dataset.images(rows)
+        pictures.index_add_(0, labels, images)
+        images = images.double()
+        sums.index_add_(0, labels, images.mean(dim=(2, 3)))
         squares.index_add_(0, labels, images.square().mean(dim=(2, 3)))
         contrast.index_add_(0, labels, _grey(images).flatten(1).std(dim=1, correction=0))
     counts = np.bincount(dataset.labels, minlength=classes)
     some = torch.from_numpy(np.where(counts > 0, counts, np.nan))
-    means = sums / some.view(-1, 1, 1, 1)
-    mean = means.mean(dim=(2, 3))
+    mean = sums / some[:, None]
     variance = (squares / some[:, None] - mean.square()).clamp_min(0)
     first = np.full(classes, -1, dtype=np.int64)
     first[dataset.labels[::-1]] = np.arange(len(dataset))[::-1]
@@ -65,9 +66,9 @@ def class_sums(dataset: Dataset, batch: int = COUNTING_BATCH) -> ClassSums:
         counts,
         mean.numpy(),
         variance.sqrt().numpy(),
-        _grey(means).mean(dim=(1, 2)).numpy(),
+        _grey(mean[:, :, None, None]).flatten().numpy(),
         (contrast / some).numpy(),
-        means.numpy(),
+        pictures.div_(some.float().view(-1, 1, 1, 1)).numpy(),
         first,
     )
 
@@ -109,7 +110,7 @@ def data(viewed: Viewed) -> list[Exhibit]:
 
 def _tile(viewed: Viewed, sums: ClassSums, index: int) -> Tile:
     (example,) = viewed.dataset.images(np.array([sums.first[index]]))
-    mean = torch.from_numpy(sums.mean_images[index]).float()
+    mean = torch.from_numpy(sums.mean_images[index])
     count = f"{sums.images[index]} image{'s' if sums.images[index] > 1 else ''}"
     return Tile(
         (tile_pixels(example), tile_pixels(mean)),

@@ -12,10 +12,11 @@ from benchmarks.evaluation import float32_logits
 from benchmarks.intervals import wilson
 from workbench.class_names import Groups, class_groups
 from workbench.drawing.looks import MUTED
+from workbench.drawing.numbers import share_text
 from workbench.errors import UsageError
 from workbench.exhibits import Exhibit, Table
 from workbench.explain.images import short_name
-from workbench.explain.tiles import Caption, Section, Tile, share, tile_pixels, tiles_drawing
+from workbench.explain.tiles import Caption, Section, Tile, tile_pixels, tiles_drawing
 from workbench.explain.viewed import Viewed, ViewedModel
 from workbench.subjects import COUNTING_BATCH
 
@@ -249,10 +250,12 @@ def _sections(
         for row, image in zip(chosen.tolist(), images, strict=True):
             guess = int(answers.guesses[row])
             captions = [
-                Caption(short_name(viewed, guess), share(answers.confidences[row]), right=False),
+                Caption(
+                    short_name(viewed, guess), share_text(answers.confidences[row]), right=False
+                ),
                 Caption(
                     short_name(viewed, index),
-                    f"{share(answers.own[row])}, {_ordinal(int(answers.ranks[row]) + 1)}",
+                    f"{share_text(answers.own[row])}, {_ordinal(int(answers.ranks[row]) + 1)}",
                     colour=MUTED,
                 ),
             ]

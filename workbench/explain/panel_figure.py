@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 from workbench.drawing.looks import INK, MUTED
 from workbench.drawing.maps import BAR_HEIGHT, Map, Pixels, scale_bar
-from workbench.drawing.marks import Drawing, Mark, Picture, Text, fitted, moved, png_bytes
+from workbench.drawing.marks import Drawing, Mark, Picture, Text, fitted, moved, picture, png_bytes
 from workbench.drawing.panels import swatch
 from workbench.explain.viewed import ViewedModel
 
 FONT, SMALL = 8.5, 7.5  # points
 PAGE, WIDEST, NARROWEST = 500.0, 230.0, 130.0  # points: all columns, and one
 GAP, MARGIN, LINE = 14.0, 8.0, 10.5
-LEAD, BAR, SMOOTH_FROM = 84.0, 120.0, 65
+LEAD, BAR = 84.0, 120.0
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,7 @@ def panels_drawing(
     y = MARGIN
     if lead is not None:
         height = LEAD * lead.pixels.shape[0] / lead.pixels.shape[1]
-        smooth = max(lead.pixels.shape[:2]) >= SMOOTH_FROM
-        marks.append(Picture(MARGIN, y, LEAD, height, png_bytes(lead.pixels), smooth))
+        marks.append(picture(MARGIN, y, LEAD, height, lead.pixels))
         for number, text in enumerate(lead.lines):
             at = y + height / 2 + (number - (len(lead.lines) - 1) / 2) * LINE
             room = xs[-1] + width - MARGIN - LEAD - 8

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from workbench.drawing.numbers import share_text
 from workbench.exhibits import Exhibit, Table
 from workbench.explain.images import answers, short_name, shown_images
-from workbench.explain.tiles import Caption, Section, Tile, share, tile_pixels, tiles_drawing
+from workbench.explain.tiles import Caption, Section, Tile, tile_pixels, tiles_drawing
 from workbench.explain.viewed import Viewed
 
 COLUMNS = 5
@@ -30,9 +31,11 @@ def samples(viewed: Viewed) -> list[Exhibit]:
             guess, confidence = int(answer.guesses[place]), float(answer.confidences[place])
             name = short_name(viewed, guess)
             captions.append(
-                Caption(name, share(confidence), guess == label, model.place if several else None)
+                Caption(
+                    name, share_text(confidence), guess == label, model.place if several else None
+                )
             )
-            cells.append(f"{'right' if guess == label else name} {share(confidence)}")
+            cells.append(f"{'right' if guess == label else name} {share_text(confidence)}")
             told.append(
                 {
                     "model": model.label,

@@ -3,7 +3,6 @@
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,8 +101,13 @@ def _exhibit(name: str, one: ViewedModel, other: ViewedModel, alike: Similarity)
     batches = len(alike.without) or 1
     note = (
         "Unbiased linear CKA: 1 where the same images are alike in both layers, about 0 where the "
-        f"layers have nothing in common. {alike.images:,} images in {batches} batches of "
-        f"{alike.batch_size}; 95 % intervals in brackets, by the jackknife over batches."
+        f"layers have nothing in common. {alike.images:,} images in "
+    )
+    note += (
+        f"{batches} batches of up to {alike.batch_size}; 95 % intervals in brackets, by the "
+        "jackknife over batches."
+        if batches > 1
+        else "one batch: too few for intervals, so how far off the values are is not known."
     )
     for model, reasons in zip((one, other), alike.undefined, strict=True):
         for layer, reason in () if same and model is not one else reasons.items():
@@ -127,8 +131,8 @@ def _exhibit(name: str, one: ViewedModel, other: ViewedModel, alike: Similarity)
         numbers={
             "models": [one.label, other.label],
             "layers": [list(alike.first_layers), list(alike.second_layers)],
-            "cka": _plain(alike.values),
-            "intervals": _plain(alike.intervals()),
+            "cka": alike.values,
+            "intervals": alike.intervals(),
             "undefined": [dict(reasons) for reasons in alike.undefined],
             "images": alike.images,
             "batches": batches,
@@ -172,10 +176,3 @@ def _text(value: float, interval: NDArray[np.float64], digits: int = 2) -> str:
     low, high = (f"{end:z.{digits}f}" for end in interval)
     text = f"{value:z.{digits}f}" + (f" [{low}, {high}]" if np.isfinite(interval).all() else "")
     return text.replace("-", MINUS)
-
-
-def _plain(values: NDArray[np.float64]) -> Any:
-    """Nested lists; None where a number is NaN."""
-    whole = values.astype(object)
-    whole[~np.isfinite(values)] = None
-    return whole.tolist()

@@ -13,12 +13,11 @@ from workbench.drawing.marks import (
     Area,
     Drawing,
     Mark,
-    Picture,
     Stroke,
     Text,
     fitted,
     moved,
-    png_bytes,
+    picture,
     text_width,
 )
 from workbench.drawing.panels import swatch
@@ -27,7 +26,6 @@ from workbench.explain.viewed import ViewedModel
 FONT, SMALL = 8.5, 7.5  # points
 PAGE, MARGIN, GAP, LINE = 500.0, 8.0, 8.0, 10.5
 SIGN = 9.0  # points that a tick, a cross or a marker takes
-SMOOTH_FROM = 65  # pixels: smaller images keep their pixels as squares
 MOST_PIXELS = 160  # a tile is some 250 dots wide; larger images only make files large
 WRONG, RIGHT = COLOURS[1], COLOURS[2]
 
@@ -131,9 +129,7 @@ def _tile(tile: Tile, x: float, y: float, width: float) -> list[Mark]:
     across, height = _picture_size(tile, width)
     marks: list[Mark] = []
     for number, pixels in enumerate(tile.pictures):
-        smooth = max(pixels.shape[:2]) >= SMOOTH_FROM
-        left = x + number * (across + 2)
-        marks.append(Picture(left, y, across, height, png_bytes(pixels), smooth))
+        marks.append(picture(x + number * (across + 2), y, across, height, pixels))
     for number, caption in enumerate(tile.captions):
         marks += _caption(caption, x, y + height + 2 + LINE * (number + 0.5), width)
     return marks
@@ -162,8 +158,3 @@ def _sign(*, right: bool) -> list[tuple[str, tuple[tuple[float, float], ...]]]:
     if right:
         return [(RIGHT, ((-3.0, 0.2), (-0.8, 2.6), (3.0, -2.8)))]
     return [(WRONG, ((-2.5, -2.5), (2.5, 2.5))), (WRONG, ((-2.5, 2.5), (2.5, -2.5)))]
-
-
-def share(value: float) -> str:
-    """A confidence as captions give it."""
-    return f"{100 * value:.0f} %"

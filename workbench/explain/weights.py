@@ -113,7 +113,8 @@ def _slots(viewed: Viewed, sample: Tensor) -> list[tuple[str, list[Values]]]:
         here = [names[place : place + 1] for names in inside]
         title = ", ".join(dict.fromkeys(name for names in here for name in names))
         slots.append((title, here))
-    slots.append(("last layer", [names[-1:] for names in all_layers]))
+    # The last of a single layer is the first.
+    slots.append(("last layer", [names[-1:] if len(names) > 1 else [] for names in all_layers]))
     return [
         (title, [each for model, names in zip(viewed.models, here, strict=True) for name in names
                  for each in _values(model, name)])
