@@ -119,6 +119,11 @@ def test_an_image_without_a_label_is_followed_by_its_first_answer(checkpoint):
     assert shown["models"][0]["draws"][0][0]["right"]
 
 
+def test_classes_of_an_image_without_a_label_are_refused(checkpoint):
+    found = workbench(*probe(checkpoint, "--values", "0,1", "--classes", "2,3"))
+    refused(found, "--classes 2,3", "say it with --label")
+
+
 def test_a_label_may_be_a_name_and_superclasses_a_file(checkpoint):
     groups = checkpoint.parent / "groups.csv"
     lines = [f"{name},{name.split()[0]}" for name in NAMES.split(",")]

@@ -267,11 +267,12 @@ def wordnet_superclass(key: str) -> str:
     groups: Mapping[str, list[str]] = _cuts()["wordnet"]
     cuts = {each: name for name, keys in groups.items() for each in keys}
     level = [key]
-    while True:
+    while level:
         for cut, name in cuts.items():
             if cut in level:
                 return name
         level = [above for each in level for above in _nouns()[each].hypernyms]
+    raise ValueError(f"No superclass is above the noun {key}")
 
 
 @cache

@@ -91,6 +91,11 @@ def _units(text: str | None) -> Units | None:
 def _subjects(options: Options, console: Console) -> tuple[Subjects, Groups | None, bool]:
     """Models and images, the names of their classes, and whether the images have labels."""
     labelled = not _unlabelled(options)
+    if not labelled and options["classes"] is not None:
+        raise UsageError(
+            f"--classes {options['classes']}: of {options['data']} the class is not known; say it "
+            "with --label."
+        )
     if not labelled:
         console.note(
             f"{options['data']}: its class is not known (--label); what is followed is each "
