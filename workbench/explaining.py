@@ -151,7 +151,9 @@ def _asked(options: Options, subjects: Subjects) -> Asked:
     data = subjects.dataset
     # WordNet ids that the data have for names are keys here: ``--class goose`` finds n01855672.
     known = ClassSet(data.classes, _class_names(data), data.class_keys or data.class_names)
-    of_class = options["of_class"]
+    of_class, source = options["of_class"], options["superclasses"]
+    if source is not None:  # what cannot be read is told before long work
+        class_groups(data.class_names, data.class_keys, data.classes, source=source)
     return Asked(
         layers=_parts(options["layers"]),
         corruptions=()
@@ -163,7 +165,7 @@ def _asked(options: Options, subjects: Subjects) -> Asked:
         methods=_parts(options["methods"]),
         steps=options["ig_steps"],
         explained=options["explained"],
-        superclasses=options["superclasses"],
+        superclasses=source,
     )
 
 

@@ -7,9 +7,8 @@ from numpy.typing import NDArray
 
 from benchmarks.sweep_numbers import UNKNOWN, Sweep
 from workbench.drawing.charts import Chart, Line, Lines, words
-from workbench.drawing.looks import COLOURS, GRID, INK, MUTED
+from workbench.drawing.looks import GRID, INK, MUTED
 from workbench.drawing.marks import (
-    Area,
     Drawing,
     Mark,
     Stroke,
@@ -21,13 +20,13 @@ from workbench.drawing.marks import (
 )
 from workbench.drawing.numbers import PERCENT, share_text
 from workbench.drawing.panels import chart_drawing, swatch
+from workbench.drawing.signs import cross, tick, triangle
 
 CELL, GAP, EDGE = 66.0, 5.0, 6.0  # points a picture is wide, between pictures, around
 MOST = 10  # pictures side by side
 SIZE, LARGE, LINE = 7.0, 9.0, 9.5  # points: text, headings, a line of text
 PIXELS = 128  # larger pictures are reduced to about so many
 NAME_LINES = 2
-RIGHT, INSIDE, OTHER = COLOURS[2], COLOURS[5], COLOURS[1]
 
 
 @dataclass(frozen=True)
@@ -202,7 +201,7 @@ def _answer(found: Sweep, model: int, image: int, position: int, lines: int) -> 
     text = share_text(float(found.probability[at][0]))
     left = (CELL - text_width(text, SIZE)) / 2
     marks.append(Text(CELL / 2 + 4, y, text, SIZE, INK))
-    marks += moved(tuple(_verdict(found, at)), left - 4, y)
+    marks += moved(_verdict(found, at), left - 4, y)
     if not found.right[at]:
         true = f"true: {share_text(float(found.true_confidence[at]))}"
         if found.labels[image] < 0:
@@ -211,46 +210,31 @@ def _answer(found: Sweep, model: int, image: int, position: int, lines: int) -> 
     return marks
 
 
-def _verdict(found: Sweep, at: tuple[int, int, int, int]) -> list[Mark]:
+def _verdict(found: Sweep, at: tuple[int, int, int, int]) -> tuple[Mark, ...]:
     if found.right[at]:
-        return _tick()
-    return _triangle() if found.inside[at] == 1 else _cross()
-
-
-def _tick() -> list[Mark]:
-    return [Stroke(((-2.8, 0.2), (-0.8, 2.2), (2.8, -2.4)), RIGHT, 1.4)]
-
-
-def _triangle() -> list[Mark]:
-    return [Area(((-2.9, 2.2), (0, -2.6), (2.9, 2.2)), INSIDE)]
-
-
-def _cross() -> list[Mark]:
-    return [
-        Stroke(((-2.2, -2.2), (2.2, 2.2)), OTHER, 1.4),
-        Stroke(((-2.2, 2.2), (2.2, -2.2)), OTHER, 1.4),
-    ]
+        return tick()
+    return triangle() if found.inside[at] == 1 else cross()
 
 
 def _legend(found: Sweep, image: int, width: float) -> Drawing:
     known = found.labels[image] >= 0
-    entries: list[tuple[list[Mark], str]] = [
-        (_tick(), "the true class" if known else "as without any change")
+    entries: list[tuple[tuple[Mark, ...], str]] = [
+        (tick(), "the true class" if known else "as without any change")
     ]
     if not (found.inside == UNKNOWN).any():
-        entries.append((_triangle(), "another class of the same superclass"))
-        entries.append((_cross(), "outside of the superclass"))
+        entries.append((triangle(), "another class of the same superclass"))
+        entries.append((cross(), "outside of the superclass"))
     else:
-        entries.append((_cross(), "another class"))
+        entries.append((cross(), "another class"))
     word, of = ("true", "the true class") if known else ("was", "the first answer")
-    entries.append(([], f"{word}: confidence in {of}, where the guess is another"))
+    entries.append(((), f"{word}: confidence in {of}, where the guess is another"))
     marks: list[Mark] = []
     x, y = EDGE, LINE / 2
     for sign, text in entries:
         wide = text_width(text, SIZE) + 22
         if x + wide > width - EDGE and x > EDGE:
             x, y = EDGE, y + LINE
-        marks += moved(tuple(sign), x + 4, y)
+        marks += moved(sign, x + 4, y)
         marks.append(Text(x + (11 if sign else 0), y, text, SIZE, INK, "start"))
         x += wide
     return Drawing(width, y + LINE / 2, tuple(marks))

@@ -7,13 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from workbench.drawing.looks import COLOURS, INK, look
+from workbench.drawing.looks import INK, look
 from workbench.drawing.maps import Pixels
 from workbench.drawing.marks import (
     Area,
     Drawing,
     Mark,
-    Stroke,
     Text,
     fitted,
     moved,
@@ -21,13 +20,13 @@ from workbench.drawing.marks import (
     text_width,
 )
 from workbench.drawing.panels import swatch
+from workbench.drawing.signs import cross, tick
 from workbench.explain.viewed import ViewedModel
 
 FONT, SMALL = 8.5, 7.5  # points
 PAGE, MARGIN, GAP, LINE = 500.0, 8.0, 8.0, 10.5
 SIGN = 9.0  # points that a tick, a cross or a marker takes
 MOST_PIXELS = 160  # a tile is some 250 dots wide; larger images only make files large
-WRONG, RIGHT = COLOURS[1], COLOURS[2]
 
 
 @dataclass(frozen=True)
@@ -143,18 +142,8 @@ def _caption(caption: Caption, x: float, y: float, width: float) -> list[Mark]:
         marks.append(Area(tuple((x + 3.5 + 2.8 * a, y + 2.8 * b) for a, b in marker), colour))
         x += SIGN
     if caption.right is not None:
-        marks += [
-            Stroke(tuple((x + 3.5 + a, y + b) for a, b in line), colour, 1.4)
-            for colour, line in _sign(right=caption.right)
-        ]
+        marks += moved(tick() if caption.right else cross(), x + 3.5, y)
         x += SIGN
     room = end - x - (text_width(f" {caption.end}", SMALL) + SIGN / 2 if caption.end else 0)
     text = f"{fitted(caption.text, room, SMALL)} {caption.end}".rstrip()
     return [*marks, Text(x, y, text, SMALL, caption.colour, "start")]
-
-
-def _sign(*, right: bool) -> list[tuple[str, tuple[tuple[float, float], ...]]]:
-    """Lines of a tick or a cross, around the origin, with their colour."""
-    if right:
-        return [(RIGHT, ((-3.0, 0.2), (-0.8, 2.6), (3.0, -2.8)))]
-    return [(WRONG, ((-2.5, -2.5), (2.5, 2.5))), (WRONG, ((-2.5, 2.5), (2.5, -2.5)))]
