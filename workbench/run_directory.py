@@ -259,7 +259,7 @@ def _forget(path: Path, *, new: bool) -> None:
     """Take a run back that has nothing yet but its description."""
     cells = path / "cells"
     visible = {entry.name for entry in path.iterdir() if entry.name[0] != "."}
-    if visible - {"config.json", cells.name} or any(cells.iterdir()):
+    if visible != {"config.json", cells.name} or any(cells.iterdir()):
         return
     cells.rmdir()
     (path / "config.json").unlink()
