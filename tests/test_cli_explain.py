@@ -63,6 +63,7 @@ def test_the_same_command_goes_on_in_its_directory_and_another_is_refused(
     assert workbench(*command, "-q").out.strip() == str(run)
     assert not stale.exists()
     refused(workbench(*command, "--seed", 1), "seed: 0 there, 1 here", "another --output")
+    refused(workbench("show", run), "run of `workbench explain`", "report RECORD --with")
 
 
 def test_other_images_or_labels_are_another_run_and_few_images_are_read(

@@ -27,6 +27,8 @@ def _why(folder: Path) -> str:
             verb = str(read_description(folder)["verb"])
         except UsageError:
             verb = "attack"
+        if verb == "explain":
+            return ": it is a run of `workbench explain`; `report RECORD --with` shows it."
         if verb not in ("attack", "benchmark", "probe"):
             return f": it is a run of `workbench {verb}`, which measures nothing."
         return ": the run is not finished; run its command again."

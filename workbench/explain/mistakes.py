@@ -209,7 +209,8 @@ def _of_class(
         for model, answer, each in zip(viewed.models, answers, found, strict=True)
         for section in _sections(viewed, model, answer, each, index, superclasses)
     ]
-    note = f"{found[0].images} images of {name}; shares of them with 95 % intervals (Wilson)."
+    counted = f"{found[0].images} image{'' if found[0].images == 1 else 's'}"
+    note = f"{counted} of {name}; shares of them with 95 % intervals (Wilson)."
     if superclasses is not None:
         note += f" Superclasses: {groups.source if groups else ''}."
         note += " In the figure that of the guess has a tick where it is the class's too."
