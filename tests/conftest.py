@@ -9,6 +9,10 @@ from hypothesis import HealthCheck, settings
 # and for every process that a test starts.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+# What a terminal's width is to whoever starts the suite (readline leaves it to the workers, too) is
+# nothing to the tests: tables off a terminal have a width of their own.
+os.environ.pop("COLUMNS", None)
+
 # How long an example takes says how busy the machine is.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")

@@ -96,8 +96,9 @@ def open_run(
         (path / "cells").mkdir(exist_ok=True)
         try:
             yield RunDirectory(path, resumed, resume_command(arguments, path))
-        except ValueError:
-            _forget(path, new=new)
+        except ValueError as error:
+            if not isinstance(error.__cause__, OSError):  # a full disk is no wrong setting
+                _forget(path, new=new)
             raise
 
 
