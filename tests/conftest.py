@@ -9,6 +9,9 @@ from hypothesis import HealthCheck, settings
 # and for every process that a test starts.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+# A worker of pytest's is told how wide a terminal is that it does not have; commands would heed it.
+os.environ.pop("COLUMNS", None)
+
 # How long an example takes says how busy the machine is.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
