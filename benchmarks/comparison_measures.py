@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from attacks.attacked import Ended
 from benchmarks.believability import BELIEF_DENOMINATORS, beliefs
 from benchmarks.budgets import has_budget, worst_case_attacks
 from benchmarks.columns import Array
@@ -109,6 +110,16 @@ def _attacked(record: Record) -> Iterator[Measure]:
             denominator="images attacked: those right untouched",
             images=np.where(given, success, np.nan),
         )
+        strange = given & (columns["ended"][:, a] == Ended.RANDOM_STATE)
+        if attack.startswith("sign-ascent(") or strange.any():
+            yield _rate(
+                f"random_state_rate:{attack}",
+                f"ended in the random state, {attack}",
+                "attacks",
+                None,
+                "images attacked: those right untouched",
+                np.where(given, strange, np.nan),
+            )
         better = None if within else "higher"
         change = columns["average_pixel_change"][:, a].astype(np.float64)
         yield _stored(
@@ -233,7 +244,12 @@ def _probed(record: Record) -> Iterator[Measure]:
 
 
 def _rate(
-    key: str, title: str, group: str, better: str, denominator: str, images: NDArray[np.float64]
+    key: str,
+    title: str,
+    group: str,
+    better: str | None,
+    denominator: str,
+    images: NDArray[np.float64],
 ) -> Measure:
     """A share of images, from what each contributes: 1, 0, or NaN where it does not count."""
     counts = np.isfinite(images).sum(axis=1)

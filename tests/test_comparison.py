@@ -10,6 +10,7 @@ from comparison_case import AXES, record, recounted, trained
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attacks.attacked import Ended
 from benchmarks import compare
 from benchmarks.comparison_measures import median_interval
 from benchmarks.corruption_aggregates import Verdicts, corruption_aggregates
@@ -91,6 +92,20 @@ def test_a_budget_decides_whether_success_or_what_holds_is_tested() -> None:
     assert better[f"robust_accuracy:{ASCENT}"] is None
     assert better[f"success_rate:{ASCENT}"] == "lower"
     assert number(found, "b", f"success_rate:{FGSM}")["versus"] is None
+
+
+def test_how_often_the_random_state_ended_an_attack_is_a_measure_without_a_verdict() -> None:
+    mine = record({"a": 0.1, "b": 0.3})
+    ended = mine.attacked["ended"]
+    ended[:] = Ended.REACHED
+    given = np.flatnonzero(mine.attacked["attacked"][1, 1] == 1)
+    ended[1, 1, given[:5]] = Ended.RANDOM_STATE
+    found = compare(mine)
+    here = number(found, "b", f"random_state_rate:{ASCENT}")
+    assert here["value"] == 5 / len(given)
+    assert here["versus"] is None
+    assert number(found, "a", f"random_state_rate:{ASCENT}")["value"] == 0
+    assert f"random_state_rate:{FGSM}" not in row(found, "a")["numbers"]
 
 
 def test_pixel_change_is_compared_on_common_successes() -> None:

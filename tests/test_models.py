@@ -122,6 +122,16 @@ def test_cifar_stem_in_the_name_is_the_option():
     assert {k: v.shape for k, v in inside.items()} == {k: v.shape for k, v in outside.items()}
 
 
+@pytest.mark.parametrize("name", ["densenet121", "densenet161", "densenet169", "densenet201"])
+def test_dense_networks_can_be_made_narrow_and_are_torchvisions_otherwise(name):
+    narrow = build(f"{name}(growth_rate=4, num_init_features=8)", **COLOUR, cifar_stem=True)
+    assert narrow.eval()(images(2, side=32)).shape == (2, 10)
+    with torch.device("meta"):
+        ours, theirs = build(name, **COLOUR), torchvision.models.get_model(name, num_classes=10)
+    shapes = [{k: v.shape for k, v in each.state_dict().items()} for each in (ours, theirs)]
+    assert shapes[0] == shapes[1]
+
+
 def test_timm_by_name():
     network = build("timm:test_resnet", channels=1, classes=4, input_size=(32, 32)).eval()
     assert network(images(2, channels=1, side=32)).shape == (2, 4)

@@ -40,7 +40,9 @@ def refuse_large(value: float, where: str) -> None:
 
 
 def parse_thresholds(text: str) -> tuple[float, ...]:
-    """Thresholds of pixel change such as ``0.01,0.1``: ascending, each above 0 and at most 1.
+    """Thresholds of pixel change such as ``0.01,0.1``: ascending, each from 0 to 1.
+
+    0 counts every pixel that changed at all.
 
     Raises:
         UsageError: one of them is no such number.
@@ -49,9 +51,9 @@ def parse_thresholds(text: str) -> tuple[float, ...]:
         values = sorted({float(part) for part in text.split(",") if part.strip()})
     except ValueError:
         values = []
-    if not values or not all(0 < value <= 1 for value in values):
+    if not values or not all(0 <= value <= 1 for value in values):
         raise UsageError(
-            f"--thresholds {text}: write numbers above 0 and up to 1, such as 0.01,0.1."
+            f"--thresholds {text}: write numbers from 0 to 1, such as 0.01,0.1; 0 is any change."
         )
     return tuple(values)
 

@@ -258,7 +258,7 @@ Thresholds = Annotated[
         "--thresholds",
         metavar="LIST",
         rich_help_panel=OUTPUT,
-        help="Count the pixels that changed by more than these shares of their range.",
+        help="Count the pixels that changed by more than these shares of their range; 0: at all.",
     ),
 ]
 SaveImages = Annotated[

@@ -20,6 +20,12 @@ Build = Callable[..., nn.Module]
 
 _FORBIDDEN = {"weights", "pretrained", "progress", "checkpoint_path", "pretrained_cfg", "cache_dir"}
 _SIZED = {"vit": "image_size", "maxvit": "input_size"}  # torchvision builders that need to know
+_DENSE = {  # growth rate, layers of each block, features of the stem: torchvision's builders fix them
+    "densenet121": (32, (6, 12, 24, 16), 64),
+    "densenet161": (48, (6, 12, 36, 24), 96),
+    "densenet169": (32, (6, 12, 32, 32), 64),
+    "densenet201": (32, (6, 12, 48, 32), 64),
+}
 _STUDIES = {"study-resnet123": ((3, 5, 5, 3), 64), "study-resnet151": ((3, 7, 7, 3), 128)}
 
 
@@ -236,9 +242,15 @@ def _torchvision(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # notes on how untrained weights are drawn
-            network: nn.Module = torchvision.models.get_model(
-                name, weights=None, num_classes=classes, **settings
-            )
+            network: nn.Module
+            if name in _DENSE:
+                names = ("growth_rate", "block_config", "num_init_features")
+                sizes = dict(zip(names, _DENSE[name], strict=True))
+                network = torchvision.models.DenseNet(num_classes=classes, **{**sizes, **settings})
+            else:
+                network = torchvision.models.get_model(
+                    name, weights=None, num_classes=classes, **settings
+                )
     except (TypeError, ValueError, RuntimeError) as error:
         raise UsageError(f"Cannot build {Spec(name, settings)}: {first_line(error)}") from error
     if cifar_stem:
