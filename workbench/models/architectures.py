@@ -20,7 +20,7 @@ Build = Callable[..., nn.Module]
 
 _FORBIDDEN = {"weights", "pretrained", "progress", "checkpoint_path", "pretrained_cfg", "cache_dir"}
 _SIZED = {"vit": "image_size", "maxvit": "input_size"}  # torchvision builders that need to know
-_DENSE = {  # growth rate, layers of each block, features of the stem: torchvision's builders fix them
+_DENSE = {  # growth rate, layers of each block, features of the stem; torchvision fixes them
     "densenet121": (32, (6, 12, 24, 16), 64),
     "densenet161": (48, (6, 12, 36, 24), 96),
     "densenet169": (32, (6, 12, 32, 32), 64),
