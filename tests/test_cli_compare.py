@@ -220,6 +220,15 @@ def test_measures_are_found_by_section_name_and_threshold(path: Path) -> None:
         keys("corruption")
 
 
+@pytest.mark.parametrize("written", ["fgsm(eps=0.10)", "fgsm(eps=1/10)", "fgsm(loss=ce, eps=0.1)"])
+def test_an_attack_may_be_written_in_any_way_that_means_the_same(path: Path, written: str) -> None:
+    measures = compare(read_record(path))["measures"]
+    (found,) = find_measures(f"robust-accuracy:{written}", measures, "--columns")  # type: ignore[arg-type]
+    assert found["key"] == f"robust_accuracy:{ATTACKS[0]}"
+    with pytest.raises(UsageError):
+        find_measures("robust-accuracy:fgsm(eps=0.2)", measures, "--columns")  # type: ignore[arg-type]
+
+
 def test_what_is_no_better_is_shown_when_asked_for(path: Path) -> None:
     assert "mean change per pixel, fgsm" not in " ".join(workbench("compare", path).out.split())
     out = workbench("compare", path, "--columns", "mean-pixel-change:fgsm(eps=0.1),clean").out
