@@ -9,46 +9,15 @@ import h5py
 import numpy as np
 import pytest
 from cli_case import refused, workbench
-from comparison_case import ATTACKS, record, recounted, trained
+from comparison_case import ATTACKS, record, recounted, trained, write
 
 from benchmarks import compare, read_record
-from benchmarks.reading import Record
-from benchmarks.record import write_record
 from workbench.errors import UsageError
 from workbench.gates import parse_gate
 from workbench.measure_names import find_measures
 from workbench.record_views import view_results
 
 MODELS = {"plain": 0.1, "other": 0.12, "worse": 0.45}
-
-
-def timed(found: Record) -> Record:
-    """With the timings that every record has."""
-    models, attacks = len(found.models), len(found.attacks)
-    shapes = {"attack": (models, attacks), "evaluation": (models, attacks), "clean": (models,)}
-    if found.corrupted:
-        cells = (models, len(found.axes.corruptions), len(found.axes.severities))
-        shapes |= {"corruption": cells, "corrupted_evaluation": cells}
-    timing = {f"{part}_seconds": np.zeros(shape) for part, shape in shapes.items()}
-    attacked = [{"name": each, "spec": each, "seed": 0, "target": None} for each in found.attacks]
-    count = len(found.ids)
-    described = {
-        "with_extra": False,
-        "attacks": attacked,
-        "examples": {"digest": f"data of {count}", "count": count},
-        "corruptions": [
-            {"corruption": name, "severity": severity, "description": {}}
-            for name in found.axes.corruptions
-            for severity in found.axes.severities
-        ],
-    }
-    return replace(found, timing=timing, config={**found.config, **described})
-
-
-def write(folder: Path, found: Record) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    write_record(timed(found), folder / "record.h5")
-    return folder / "record.h5"
 
 
 @pytest.fixture(scope="module")

@@ -117,7 +117,8 @@ def _canonical(what: str) -> str:
 
     parts = SUFFIX.fullmatch(what)
     name, rest = parts.groups() if parts else (what, "")
-    for resolve in (lambda: spec.resolve(name).spec, lambda: probes.resolve(name).spec):
-        with contextlib.suppress(ValueError):
-            return str(resolve()) + rest
+    with contextlib.suppress(ValueError):
+        return spec.resolve(name).spec + rest
+    with contextlib.suppress(ValueError):
+        return probes.resolve(name).spec + rest
     return what
