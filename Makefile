@@ -8,12 +8,15 @@ WORKBENCH := $(VENV)/bin/workbench
 PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check -c constraints.txt
 STAMP := $(VENV)/.setup-stamp
 DEV_STAMP := $(VENV)/.setup-dev-stamp
+STUDIES_STAMP := $(VENV)/.setup-studies-stamp
 
 # Threads that spin while they wait slow each other down where the cores are shared.
 export OMP_WAIT_POLICY ?= passive
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format bench stress clean
+STUDIES := $(patsubst benchmarks/studies/%/study.toml,study-%,$(wildcard benchmarks/studies/*/study.toml))
+
+.PHONY: help demo test check format bench stress clean $(STUDIES)
 
 help:
 	@echo 'make demo    train three small networks, compare how they break, write a report (about four minutes)'
@@ -22,6 +25,7 @@ help:
 	@echo 'make format  let ruff format the code'
 	@echo 'make bench   speed against other libraries, both sides from one run'
 	@echo 'make stress  kill attacks at random moments and compare the records'
+	@echo 'make study-s2  a study on real data, about half an hour; SCALE=gpu, DATA=DIR; also s0, s1, s3, s4'
 	@echo 'make clean   remove .venv and caches; runs/ is left alone'
 
 # A stamp stands for one finished installation. It is made last, is out of date as soon as what is
@@ -32,6 +36,10 @@ $(STAMP): pyproject.toml constraints.txt | $(PY)
 
 $(DEV_STAMP): pyproject.toml constraints.txt | $(PY)
 	$(PIP_INSTALL) -e '.[dev]'
+	@touch $@ $(STAMP)
+
+$(STUDIES_STAMP): pyproject.toml constraints.txt | $(PY)
+	$(PIP_INSTALL) -e '.[studies]'
 	@touch $@ $(STAMP)
 
 # Only asked for, never compared by date: an interpreter's date does not tell what is installed.
@@ -56,6 +64,9 @@ check: $(DEV_STAMP)
 format: $(DEV_STAMP)
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+$(STUDIES): study-%: $(STUDIES_STAMP)
+	$(WORKBENCH) study $* $(if $(SCALE),--scale $(SCALE)) $(foreach folder,$(DATA),--data $(folder))
 
 bench: $(DEV_STAMP)
 	$(PY) benchmarks/speed/all.py

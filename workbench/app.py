@@ -22,6 +22,7 @@ from workbench.commands.merge import merge
 from workbench.commands.probe import probe
 from workbench.commands.report import report
 from workbench.commands.show import show
+from workbench.commands.study import study
 from workbench.commands.stylizer import stylizer
 from workbench.commands.train import train
 from workbench.commands.verify import verify
@@ -49,6 +50,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "report": report,
     "probe": probe,
     "explain": explain,
+    "study": study,
     "check": check,
     "train": train,
     "fool": fool,

@@ -13,6 +13,7 @@ from workbench.console import Console, make_console
 from workbench.errors import unknown
 from workbench.options import Debug, Json, Quiet
 from workbench.recipes import recipes
+from workbench.studies.definitions import studies
 from workbench.suites import suites
 
 
@@ -28,12 +29,13 @@ class Kind(StrEnum):
     DATASETS = "datasets"
     RECIPES = "recipes"
     SUITES = "suites"
+    STUDIES = "studies"
     VIEWS = "views"
     CLASSES = "classes"
 
 
-SINGULAR = {Kind.CLASSES: "set of classes"}
-FILES = {Kind.RECIPES: recipes, Kind.SUITES: suites}
+SINGULAR = {Kind.CLASSES: "set of classes", Kind.STUDIES: "study"}
+FILES = {Kind.RECIPES: recipes, Kind.STUDIES: studies, Kind.SUITES: suites}
 """What comes as files, which are shown as they stand."""
 
 
@@ -43,8 +45,8 @@ def list_names(
         str | None,
         typer.Argument(
             help="Only names with this text; the full name of an attack, a defense, a corruption, "
-            "a probe, a recipe or a suite shows its settings or strengths, that of a set of "
-            "classes its superclasses."
+            "a probe, a recipe, a study or a suite shows its settings or strengths, that of a set "
+            "of classes its superclasses."
         ),
     ] = None,
     json_output: Json = False,
