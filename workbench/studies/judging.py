@@ -121,14 +121,24 @@ class _Data:
             raise _Untestable(f"the record does not have severity {asked}")
         return [s for s, each in enumerate(there) if asked in (None, each)]
 
-    def cautions(self, models: Sequence[str], what: Callable[[Mapping[str, Any]], bool]) -> Any:
-        """Those about some models, untouched or under conditions that are meant, in words."""
-        chosen = [
-            each
-            for each in self.record.cautions
-            if each["model"] in models and (_is_clean(each) or what(each))
-        ]
-        return tuple(caution_lines(replace(self.record, cautions=tuple(chosen))))
+    def cautions(
+        self, models: Sequence[str], is_meant: Callable[[Mapping[str, Any]], bool]
+    ) -> tuple[str, ...]:
+        """Those about some models, untouched or under conditions that are meant, in words.
+
+        What several models have in common is told of the first of them.
+        """
+        alike: dict[tuple[object, ...], list[Mapping[str, Any]]] = {}
+        for each in self.record.cautions:
+            if each["model"] in models and (_is_clean(each) or is_meant(each)):
+                alike.setdefault((each["code"], each["attack"], each.get("probe")), []).append(each)
+        lines = []
+        for group in alike.values():
+            (line,) = caution_lines(replace(self.record, cautions=(group[0],)))
+            more = len({each["model"] for each in group}) - 1
+            models_more = "1 more model" if more == 1 else f"{more} more models"
+            lines.append(f"{line} (and the like of {models_more})" if more else line)
+        return tuple(lines)
 
 
 def judge(claims: Sequence[Claim], output: Path, scale: str, *, seed: int = 0) -> list[Verdict]:

@@ -94,10 +94,14 @@ def _numbers(verdict: Verdict) -> Iterator[str]:
             told = f"{row['corruption']} {_points(row['value'], row['interval'])}"
             drops.setdefault(name, []).append(told)
         else:
-            seeds = f" ({row['count']} seeds)" if row["over"] == "seeds" else ""
+            seeds = _seeds(row["count"]) if row["over"] == "seeds" else ""
             number = with_interval(row["value"], row["interval"], number_form(measure))
             yield f"{name}: {number}{seeds}"
     yield from (f"{name}: {', '.join(told)}" for name, told in drops.items())
+
+
+def _seeds(count: int) -> str:
+    return " (1 seed)" if count == 1 else f" ({count} seeds)"
 
 
 def _heading(measure: Mapping[str, Any]) -> str:
@@ -142,7 +146,8 @@ def _deciding(verdict: Verdict) -> Iterator[str]:
         found = [part for part in verdict.parts if part["shown"] == shown]
         yield from (f"{words}: {_pair(verdict, part)}" for part in found[:MOST_PARTS])
         if len(found) > MOST_PARTS:
-            yield f"{words}: {len(found) - MOST_PARTS} more pairs"
+            more = len(found) - MOST_PARTS
+            yield f"{words}: {more} more pair{'s' if more > 1 else ''}"
     shown = sum(part["shown"] == AS_CLAIMED for part in verdict.parts)
     if len(verdict.parts) > 1:
         yield f"as claimed: {shown} of {len(verdict.parts)} pairs"
