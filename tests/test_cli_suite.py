@@ -143,10 +143,8 @@ def test_published_weights_are_those_of_each_architecture() -> None:
     text = changed('["none", "noisy"]', '["none"]').replace(
         "train = { ", "train = { from = '{arch}', "
     )
-    told = "There is no checkpoint mlp(width=8), and no published weights"
-    refused(
-        suite("--output", "out", text=text), "There is no checkpoint mlp(width=8), and no published"
-    )
+    told = "There is no checkpoint mlp(width=8), and no published weights of that name"
+    refused(suite("--output", "out", text=text), told)
 
 
 def test_all_classes_win_over_those_of_the_suite() -> None:
