@@ -126,5 +126,5 @@ def explain(
     from workbench.explaining import explain_checkpoints
 
     console = make_console(json_output=json_output, quiet=quiet)
-    if not explain_checkpoints(ctx.params, o.arguments(ctx), console):
+    if not explain_checkpoints(o.options(ctx), o.arguments(ctx), console):
         raise typer.Exit(1)
