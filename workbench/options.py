@@ -162,7 +162,10 @@ Probabilities = Annotated[
 Trust = Annotated[
     bool,
     typer.Option(
-        "--trust", rich_help_panel=MODEL, help="Open files that can execute code (torch.export)."
+        "--trust",
+        rich_help_panel=MODEL,
+        help="Open files that can execute code (torch.export), and run the file that a checkpoint "
+        "was built with.",
     ),
 ]
 
@@ -196,7 +199,8 @@ Classes = Annotated[
         "--classes",
         metavar="LIST",
         rich_help_panel=DATA,
-        help="Only these: cat,dog or 3,5.",
+        callback=lambda text: None if text == "all" else text,
+        help="Only these: cat,dog or 3,5; or all.",
     ),
 ]
 Label = Annotated[

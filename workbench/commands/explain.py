@@ -12,8 +12,15 @@ VIEW, ATTRIBUTIONS = "What is shown", "Attributions"
 
 def explain(
     ctx: typer.Context,
-    checkpoints: o.Checkpoints,
     data: o.Data,
+    checkpoints: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CHECKPOINT...]",
+            help="Files with weights, or an architecture's name for published weights "
+            "(timm:resnet18). None is needed for --view data.",
+        ),
+    ] = None,
     view: Annotated[
         str,
         typer.Option(
