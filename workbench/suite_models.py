@@ -3,7 +3,8 @@
 A table ``[[models]]`` of a suite is one of two. ``checkpoint`` names a file, or an architecture
 with published weights; ``name`` and the options of a model (``arch``, ``mean``, ``std``, ...) stand
 beside it where they are needed. ``architectures`` × ``defenses`` × ``seeds`` are networks to train:
-a defense is a spec, a list of specs, or ``none``; ``train`` holds options of `workbench train`.
+a defense is a spec, a list of specs, or ``none``; ``train`` holds options of `workbench train`. Where
+they are one but for the seed, ``name`` is what they are called in place of network and defenses.
 """
 
 import hashlib
@@ -34,7 +35,7 @@ from workbench.training_view import BEST
 UNDEFENDED = ("none", "plain", "")
 MODELS = "models"  # the folder of a run directory that the trainings are in
 OF_CHECKPOINT = ("checkpoint", "name", *MODEL_SETTINGS)
-OF_TRAINING = ("architectures", "defenses", "seeds", "train")
+OF_TRAINING = ("architectures", "defenses", "seeds", "train", "name")
 TOLD = (
     *("arch", "data", "seed", "limit", "classes", "epochs", "batch_size", "momentum"),
     *("weight_decay", "optimizer", "schedule", "hold_out"),
@@ -210,6 +211,15 @@ def _trainings(
     for key, given in (("architectures", architectures), ("defenses", defenses), ("seeds", seeds)):
         if not given:
             raise UsageError(f"{where}: {key} is empty, so there is nothing to train.")
+    called = table.get("name")
+    if called is not None and not (isinstance(called, str) and called.strip()):
+        raise UsageError(f"{where}: name is a text, not {called!r}.")
+    if called is not None and len(architectures) * len(defenses) > 1:
+        raise UsageError(
+            f"{where}: name is that of one training, whatever its seeds, and this is "
+            f"{len(architectures)} architectures × {len(defenses)} defenses. Give each a heading "
+            "of its own, or no name."
+        )
     settings = table.get("train", {})
     if not isinstance(settings, dict):
         raise UsageError(f"{where}: train is a table of options, such as {{ epochs = 10 }}.")
@@ -218,7 +228,7 @@ def _trainings(
         raise UsageError(f"{where}: {refused} is not set for each training, but for the run.")
     for arch, specs, seed in product(architectures, defenses, seeds):
         mine = [spec for spec in specs if spec not in UNDEFENDED]
-        name = ", ".join([short_spec(arch), *(mine or ["plain"])])
+        name = called or ", ".join([short_spec(arch), *(mine or ["plain"])])
         name += f", seed {seed}" if len(seeds) > 1 else ""
         flags = ["--data", options["data"], "--seed", seed, "--device", options["device"]]
         flags += ["--threads", options["threads"]] if options["threads"] else []
