@@ -1,0 +1,353 @@
+"""`workbench study`: from a folder of files to steps that run once, and what is said when not."""
+
+import io
+import json
+import tarfile
+import tomllib
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from cli_case import refused, task, workbench
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench.app import app
+from workbench.console import Console
+from workbench.errors import UsageError
+from workbench.run_directory import RunDirectory
+from workbench.studies.definitions import read_study, studies
+from workbench.studies.filling import fill_command, fill_file
+from workbench.studies.needs import find, unpack
+from workbench.studies.running import Planned, planned_steps, run_steps, write_files
+
+STUDY = """
+# Does noise help a small net?
+page = "docs/toy.md"
+[data.quadrants]
+what = "bright quadrants"
+places = ["quadrants.npz", "quadrants.zip"]
+[scales.small]
+about = "seconds"
+images = 8
+seeds = [0]
+[scales.large]
+about = "more seconds"
+images = 12
+seeds = [0, 1]
+[[steps]]
+name = "nets"
+run = "benchmark --suite $out/nets.toml --output $out/nets --threads 1"
+[[steps]]
+name = "tables"
+run = "compare $out/nets"
+[[steps]]
+name = "page"
+run = "report $out/nets --title '$title' --output $out/report.html"
+scales = ["large"]
+"""
+NETS = """
+data = "$quadrants"
+limit = "$images"
+attack = ["fgsm(eps=0.1)"]
+[[models]]
+architectures = ["mlp(width=8)"]
+defenses = ["none", "noisy"]
+seeds = "$seeds"
+train = { epochs = 1, batch-size = 16, lr = 0.01, hold-out = 0.2 }
+"""
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path / "nothing"))
+
+
+def toy(text: str = STUDY, nets: str = NETS) -> Path:
+    folder = Path("toy")
+    folder.mkdir(exist_ok=True)
+    (folder / "study.toml").write_text(text.lstrip(), encoding="utf-8")
+    (folder / "nets.toml").write_text(nets, encoding="utf-8")
+    return folder
+
+
+def quadrants(folder: str = "data") -> None:
+    Path(folder).mkdir(exist_ok=True)
+    images, labels = task(80, seed=2)
+    images = images.repeat(2, 1).repeat(2, 2)
+    np.savez(Path(folder) / "quadrants.npz", images=images, labels=labels)
+
+
+# --- from the command line -------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_study_runs_its_steps_once_and_keeps_what_they_print() -> None:
+    toy()
+    quadrants()
+    first = workbench("study", "toy")
+    assert first.code == 0, first.err
+    assert "Study toy, scale small: images 8, seeds 0" in first.err
+    run = Path("runs/study-toy-small")
+    table = (run / "printed" / "tables.txt").read_text(encoding="utf-8")
+    assert table.startswith("Study toy, scale small")
+    assert "mlp(width=8), noisy" in table
+    assert table.partition("\n")[2].strip() in first.out
+    assert not (run / "report.html").exists()  # that step is another scale's
+    assert tomllib.loads((run / "nets.toml").read_text(encoding="utf-8"))["limit"] == 8
+
+    written = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.suffix == ".h5"}
+    again = workbench("study", "toy", "--json")
+    assert again.code == 0, again.err
+    assert [step["name"] for step in again.document["steps"]] == ["nets", "tables"]
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+    assert again.err.count("finished before") == 2
+
+    refused(workbench("study", "toy", "--set", "images=9"), "another configuration", "images")
+    quiet = workbench("study", "toy", "--quiet")
+    assert (quiet.code, quiet.out, quiet.err) == (0, f"{run}\n", "")
+
+
+@pytest.mark.slow
+def test_a_scale_and_a_change_of_it_reach_the_suite_and_the_steps() -> None:
+    toy()
+    quadrants("elsewhere")
+    result = workbench(
+        "study", "toy", "--scale", "large", "--set", "images=10", "--data", "elsewhere", "-o", "o"
+    )
+    assert result.code == 0, result.err
+    suite = tomllib.loads(Path("o/nets.toml").read_text(encoding="utf-8"))
+    assert (suite["limit"], suite["models"][0]["seeds"]) == (10, [0, 1])
+    title = "Study toy, scale large: images 10, seeds 0 + 1"
+    assert title in Path("o/report.html").read_text(encoding="utf-8")
+    assert len(list(Path("o/nets/models").iterdir())) == 4
+
+
+def test_missing_data_are_said_with_the_places_that_were_looked_into() -> None:
+    toy()
+    Path("data").mkdir()
+    result = workbench("study", "toy")
+    refused(result, "bright quadrants", "quadrants.npz or quadrants.zip", "data", "--data DIR")
+    assert not Path("runs").exists()
+    refused(workbench("study", "toy", "--data", "no"), "--data no: there is no such folder")
+
+
+def test_a_dry_run_shows_the_steps_and_what_is_missing_and_writes_nothing() -> None:
+    toy()
+    result = workbench("study", "toy", "--dry-run")
+    assert result.code == 0
+    assert "Missing: bright quadrants" in result.out
+    assert "workbench compare runs/study-toy-small/nets" in result.out
+    assert not Path("runs").exists()
+    document = workbench("study", "toy", "--scale", "large", "--dry-run", "--json").document
+    assert [step["name"] for step in document["steps"]] == ["nets", "tables", "page"]
+    assert document["data"] == {"quadrants": None}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["toyy"], "Unknown study 'toyy'"),
+        (["no/such"], "a study is a folder with study.toml"),
+        (["toy", "--scale", "smal"], "Did you mean 'small'?"),
+        (["toy", "--set", "image=3"], "Did you mean 'images'?"),
+        (["toy", "--set", "images"], "write NAME=VALUE"),
+    ],
+)
+def test_what_there_is_not_is_refused_by_name(arguments: list[str], told: str) -> None:
+    toy()
+    quadrants()
+    refused(workbench("study", *arguments), told)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("page =", "pages =", "Unknown setting 'pages'. Did you mean 'page'?"),
+        ('places = ["', 'places = "', "not valid TOML"),
+        ('places = ["quadrants.npz", "quadrants.zip"]', 'places = "x"', "places is a list"),
+        ("run = ", "runs = ", "Did you mean 'run'?"),
+        ('scales = ["large"]', 'scales = ["larger"]', "Did you mean 'large'?"),
+        ("compare $out/nets", "compare $oud/nets", "Did you mean '$out'?"),
+        ("compare $out/nets", "compare 'nets", "no command line"),
+    ],
+)
+def test_a_mistake_in_a_study_is_told_before_anything_runs(old: str, new: str, told: str) -> None:
+    assert old in STUDY
+    toy(STUDY.replace(old, new))
+    quadrants()
+    refused(workbench("study", "toy"), told)
+
+
+@pytest.mark.slow
+def test_an_error_in_a_step_names_the_step_and_leaves_the_others_done() -> None:
+    toy(STUDY.replace("compare $out/nets", "compare $out/nets --baseline nobody"))
+    quadrants()
+    result = workbench("study", "toy")
+    assert result.code == 2
+    assert "That was step 2 of 2, tables" in result.err
+    assert "nobody" in result.err[result.err.index("error:") :]
+    done = json.loads(Path("runs/study-toy-small/steps.json").read_text(encoding="utf-8"))
+    assert list(done) == ["nets"]
+
+
+def test_studies_are_listed_with_a_line_each() -> None:
+    listed = workbench("list", "studies", "--json").document["names"]
+    assert listed.keys() == studies().keys()
+    for name, summary in listed.items():
+        shown = workbench("list", "studies", name)
+        assert shown.code == 0
+        assert shown.out.startswith(f"# {summary}")
+
+
+# --- steps -----------------------------------------------------------------------------------
+
+
+def steps_of(path: Path, codes: dict[str, int]) -> tuple[list[str], list[int]]:
+    """Run steps that end with given codes; which were run, and what is known of each."""
+    path.mkdir(exist_ok=True)
+    ran: list[str] = []
+
+    def run_verb(arguments: Sequence[str]) -> int:
+        ran.append(arguments[0])
+        return codes[arguments[0]]
+
+    steps = [Planned(name, [name]) for name in codes]
+    run = RunDirectory(path, resumed=False, command="workbench study x")
+    ended = run_steps(steps, run, "title", run_verb, Console("quiet", silent=True))
+    return ran, [step["code"] for step in ended]
+
+
+def test_a_step_that_failed_in_part_is_tried_again_and_the_others_are_not(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert steps_of(run, {"a": 0, "b": 1, "c": 0}) == (["a", "b", "c"], [0, 1, 0])
+    assert steps_of(run, {"a": 0, "b": 0, "c": 0}) == (["b"], [0, 0, 0])
+    assert steps_of(run, {"a": 0, "b": 0, "c": 0}) == ([], [0, 0, 0])
+    (run / "steps.json").write_text("{", encoding="utf-8")
+    assert steps_of(run, {"a": 0, "b": 0, "c": 0}) == (["a", "b", "c"], [0, 0, 0])
+
+
+# --- names -----------------------------------------------------------------------------------
+
+VALUES = st.one_of(
+    st.integers(-(2**40), 2**40),
+    st.booleans(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(st.characters(codec="utf-8", exclude_characters="\x7f", exclude_categories=["Cs"])),
+    st.lists(st.integers(-9, 9)),
+    st.lists(st.text("ab$\"'\\,{}")),
+)
+
+
+@given(VALUES)
+def test_a_quoted_name_becomes_the_value_whatever_it_is(value: object) -> None:
+    text = fill_file('a = "$name"\nb = "${name}"', {"name": value}, "")
+    assert tomllib.loads(text) == {"a": value, "b": value}
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0")))
+def test_a_value_is_one_argument_whatever_is_in_it(value: str) -> None:
+    assert fill_command("train $name --data '$name/x'", {"name": value}, "") == [
+        "train",
+        value,
+        "--data",
+        f"{value}/x",
+    ]
+
+
+def test_a_dollar_sign_is_doubled_and_an_unknown_name_is_refused() -> None:
+    assert fill_file("a = '$$5 $b'", {"b": 1}, "") == "a = '$5 1'"
+    with pytest.raises(UsageError, match="Did you mean '\\$epochs'"):
+        fill_file('a = "$epoch"', {"epochs": 1}, "x.toml")
+    with pytest.raises(UsageError, match="written as \\$\\$"):
+        fill_file("a = '5 $'", {}, "x.toml")
+
+
+# --- data ------------------------------------------------------------------------------------
+
+
+def test_the_first_place_that_exists_meets_a_need() -> None:
+    study = read_study(str(toy()))
+    for folder in ("one", "two"):
+        Path(folder).mkdir()
+    Path("two/quadrants.zip").write_bytes(b"")
+    folders = [Path("one"), Path("two")]
+    assert find(study.needs, folders, download=False) == {"quadrants": "two/quadrants.zip"}
+    Path("two/quadrants.npz").write_bytes(b"")
+    assert find(study.needs, folders, download=False) == {"quadrants": "two/quadrants.npz"}
+
+
+def test_a_named_data_set_is_taken_only_where_it_may_be_fetched() -> None:
+    study = read_study(str(toy(STUDY.replace("what =", 'name = "mnist"\nwhat ='))))
+    with pytest.raises(UsageError, match="--download fetches bright quadrants"):
+        find(study.needs, [], download=False)
+    assert find(study.needs, [], download=True) == {"quadrants": "mnist"}
+
+
+def test_a_place_inside_a_package_is_found_without_importing_it() -> None:
+    text = STUDY.replace('places = ["quadrants.npz", "quadrants.zip"]', 'places = ["data"]')
+    study = read_study(str(toy(text.replace("what =", 'package = "foolbox"\nwhat ='))))
+    found = Path(find(study.needs, [], download=False)["quadrants"])
+    assert any(found.glob("imagenet_*"))
+    study = read_study(
+        str(toy(text.replace("what =", 'package = "no_such"\ninstall = "no-such"\nwhat =')))
+    )
+    with pytest.raises(UsageError, match=r"Python package no_such\)\.\nPip install no-such"):
+        find(study.needs, [], download=False)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_an_archive_is_unpacked_once(kind: str) -> None:
+    archive = Path(f"set.{kind}")
+    if kind == "zip":
+        with zipfile.ZipFile(archive, "w") as made:
+            made.writestr("set/a.txt", "a")
+    else:
+        with tarfile.open(archive, "w:gz") as made:
+            entry = tarfile.TarInfo("set/a.txt")
+            entry.size = 1
+            made.addfile(entry, io.BytesIO(b"a"))
+    quiet = Console("quiet", silent=True)
+    folder = unpack(archive, Path("below"), quiet)
+    assert (folder / "a.txt").read_text(encoding="utf-8") == "a"
+    (folder / "a.txt").write_text("kept", encoding="utf-8")
+    assert unpack(archive, Path("below"), quiet) == folder
+    assert (folder / "a.txt").read_text(encoding="utf-8") == "kept"
+    assert unpack(folder, Path("below"), quiet) == folder
+
+
+def test_an_archive_that_is_damaged_or_writes_elsewhere_leaves_nothing() -> None:
+    Path("cut.tar.gz").write_bytes(b"\x1f\x8b\x08")
+    with tarfile.open("out.tar", "w") as made:
+        made.addfile(tarfile.TarInfo("../../evil"))
+    Path("no.zip").write_bytes(b"PK")
+    for name in ("cut.tar.gz", "out.tar", "no.zip"):
+        with pytest.raises(UsageError, match="cannot be unpacked"):
+            unpack(Path(name), Path("below"), Console("quiet", silent=True))
+    assert not list(Path("below").iterdir())
+    assert not Path("evil").exists()
+
+
+# --- ours ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", studies())
+def test_every_step_of_our_studies_is_a_command_that_can_be_read(name: str) -> None:
+    study = read_study(name)
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    assert {"check", "small", "gpu", "full"} == set(study.scales)
+    for scale, settings in study.scales.items():
+        out = Path(f"out-{scale}")
+        out.mkdir()
+        data = {need.key: need.key for need in study.needs}
+        values = {**settings, "out": str(out), "scale": scale, "title": "T", **data}
+        write_files(study, out, values)
+        for step in planned_steps(study, scale, values):
+            verb, *arguments = step.arguments
+            commands[verb].make_context(verb, arguments, obj=step.arguments)
+        names = [step.name for step in study.steps if scale in step.scales]
+        assert len(names) == len(set(names))
