@@ -3,8 +3,8 @@
 A table ``[[models]]`` of a suite is one of two. ``checkpoint`` names a file, or an architecture
 with published weights; ``name`` and the options of a model (``arch``, ``mean``, ``std``, ...) stand
 beside it where they are needed. ``architectures`` × ``defenses`` × ``seeds`` are networks to train:
-a defense is a spec, a list of specs, or ``none``; ``train`` holds options of `workbench train`. Where
-they are one but for the seed, ``name`` is what they are called in place of network and defenses.
+a defense is a spec, a list of specs, or ``none``; ``train`` holds options of `workbench train`.
+Where they are one but for the seed, ``name`` is what they are called.
 """
 
 import hashlib
@@ -216,9 +216,8 @@ def _trainings(
         raise UsageError(f"{where}: name is a text, not {called!r}.")
     if called is not None and len(architectures) * len(defenses) > 1:
         raise UsageError(
-            f"{where}: name is that of one training, whatever its seeds, and this is "
-            f"{len(architectures)} architectures × {len(defenses)} defenses. Give each a heading "
-            "of its own, or no name."
+            f"{where}: a name is for one network with one defense, whatever the seeds; these are "
+            f"{len(architectures)} with {len(defenses)}. Give each its own heading, or no name."
         )
     settings = table.get("train", {})
     if not isinstance(settings, dict):
