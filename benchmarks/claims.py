@@ -56,10 +56,11 @@ class Pair:
     Attributes:
         larger, smaller: what is claimed to be so: names of rows, or of corruptions.
         model: in which both were measured, for corruptions.
-        shown: whether the data show it, by ``p_holm``.
+        shown: whether the data show it: as claimed by ``p``, since all pairs have to hold (an
+            intersection-union test); otherwise by ``p_holm``, since one is enough to refute.
         difference, interval: the larger less the smaller, and its 95 % interval; None where it
             has none.
-        p, p_holm: two-sided, of the test alone and after Holm's correction over the claim's pairs.
+        p, p_holm: two-sided, of the test alone, and after Holm's correction over the claim's pairs.
         test: in words; None where nothing could be tested.
     """
 
@@ -232,8 +233,10 @@ def _pairs(
 def _pair(name: tuple[str, str, str | None], test: Tested, p_holm: float) -> Pair:
     value, low, high, p = test.difference
     shown = OPEN
-    if p_holm < LEVEL and value:
-        shown = AS_CLAIMED if value > 0 else OTHERWISE
+    if value > 0 and p < LEVEL:  # all pairs have to hold, so none needs a correction
+        shown = AS_CLAIMED
+    elif value < 0 and p_holm < LEVEL:  # one of them is enough to refute the claim
+        shown = OTHERWISE
     known = bool(np.isfinite([low, high]).all())
     return Pair(
         *name,

@@ -114,27 +114,39 @@ def _names(
     described: Sequence[Mapping[str, Any]],
     folded: Sequence[tuple[int, ...]],
 ) -> list[str]:
-    """Rows of one model go by its name, others by what they share, said as fully as it takes."""
+    """Rows of one model go by its name, others by what they share, said as fully as it takes.
+
+    Networks that a suite trains are called as it calls them, whether there is one seed or more.
+    """
     names = [models[group[0]] for group in folded]
     several = [i for i, group in enumerate(folded) if len(group) > 1]
-    for form in (_short, _full):
+    for form in (_stem, _short, _full):
         for i in several:
-            names[i] = form(described[folded[i][0]])
+            group = folded[i]
+            names[i] = form([models[m] for m in group], [described[m] for m in group])
         counts = Counter(names)
-        several = [i for i in several if counts[names[i]] > 1]
+        several = [i for i in several if not names[i] or counts[names[i]] > 1]
     for i in several:
         names[i] += f" [{models[folded[i][0]]} ...]"
     return names
 
 
-def _short(description: Mapping[str, Any]) -> str:
-    defenses = [spec.partition("(")[0] for spec in _words(_training(description), "defenses")]
-    return ", ".join([str(_architecture(description)), *(defenses or ["plain"])])
+def _stem(models: Sequence[str], described: Sequence[Mapping[str, Any]]) -> str:
+    """What all are called before ", seed N", N being the seed of each; empty if they are not."""
+    ends = [f", seed {_training(each).get('seed')}" for each in described]
+    pairs = list(zip(models, ends, strict=True))
+    stems = {model.removesuffix(end) for model, end in pairs}
+    return stems.pop() if len(stems) == 1 and all(m.endswith(end) for m, end in pairs) else ""
 
 
-def _full(description: Mapping[str, Any]) -> str:
-    defenses = _words(_training(description), "defenses")
-    return ", ".join([str(_architecture(description)), *(defenses or ["plain"])])
+def _short(models: Sequence[str], described: Sequence[Mapping[str, Any]]) -> str:
+    defenses = [spec.partition("(")[0] for spec in _words(_training(described[0]), "defenses")]
+    return ", ".join([str(_architecture(described[0])), *(defenses or ["plain"])])
+
+
+def _full(models: Sequence[str], described: Sequence[Mapping[str, Any]]) -> str:
+    defenses = _words(_training(described[0]), "defenses")
+    return ", ".join([str(_architecture(described[0])), *(defenses or ["plain"])])
 
 
 def _row(name: str, group: tuple[int, ...], described: Sequence[Mapping[str, Any]]) -> Row:

@@ -64,6 +64,17 @@ def test_one_pair_the_other_way_refutes_a_claim_that_others_bear_out(tmp_path: P
     assert "as claimed: 1 of 2 pairs" in told
 
 
+def test_where_all_pairs_have_to_hold_each_is_tested_by_itself(tmp_path: Path) -> None:
+    mine = wrong_on({"good": 14, "fair": 14, "bad": 20})
+    claim = {"measure": "clean-error", "higher": ["bad"], "lower": ["good", "fair"]}
+    found = judged(tmp_path, mine, **claim)
+    assert [part["p"] for part in found.parts] == [2 * 0.5**6] * 2  # McNemar's, 6 to 0
+    assert [part["p_holm"] for part in found.parts] == [4 * 0.5**6] * 2
+    assert found.verdict == "reproduced"
+    turned = {"measure": "clean-error", "higher": ["good", "fair"], "lower": ["bad"]}
+    assert judged(tmp_path / "b", mine, **turned).verdict == "undecided"
+
+
 @settings(max_examples=15)
 @given(st.integers(0, 1000), st.floats(0.05, 0.6), st.floats(0.05, 0.6))
 def test_exchanging_higher_and_lower_turns_the_verdict(seed: int, one: float, two: float) -> None:

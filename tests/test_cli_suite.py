@@ -207,6 +207,8 @@ def test_an_interrupted_training_says_how_to_go_on(monkeypatch: pytest.MonkeyPat
         ('["mlp(width=8)"]', "[3]", "architectures are texts, not 3"),
         ('["none", "noisy"]', '["none", [3]]', "defenses are texts, not 3"),
         ("epochs = 2", "help = true", "help is not set for each training"),
+        ("seeds = [0, 1]", 'seeds = [0, 1]\nname = "mine"', "these are 1 with 2"),
+        ("seeds = [0, 1]", "seeds = [0, 1]\nname = 3", "name is a text, not 3"),
     ],
 )
 def test_a_suite_that_is_wrong_is_refused_before_anything_is_trained(
@@ -271,6 +273,13 @@ def test_what_is_no_suite_is_told() -> None:
 def test_a_baseline_without_a_seed_is_the_first_of_its_replicates() -> None:
     result = suite("--baseline", "mlp(width=8), noisy", "--dry-run", "--json")
     assert result.document["config"]["baseline"]["name"] == "mlp(width=8), noisy, seed 0"
+
+
+def test_a_training_is_called_as_the_suite_says() -> None:
+    text = changed('["none", "noisy"]', '[["noisy"]]\nname = "mine"')
+    config = suite("--baseline", "mine", "--dry-run", "--json", text=text).document["config"]
+    assert [model["name"] for model in config["models"]] == ["mine, seed 0", "mine, seed 1"]
+    assert config["baseline"]["name"] == "mine, seed 0"
 
 
 def test_a_suite_extends_another() -> None:

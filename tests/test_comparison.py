@@ -204,6 +204,19 @@ def test_replicates_fold_as_numpy_has_it() -> None:
     assert "McNemar" in number(apart, "noisy-0", "clean_error")["versus"]["test"]
 
 
+def test_a_row_of_replicates_is_called_as_their_suite_calls_them() -> None:
+    """With one seed the name in the record has no seed: the row must be the same with three."""
+    names = [f"fine-tuned, fooling {rate}, seed {seed}" for rate in (5, 20) for seed in range(2)]
+    descriptions = [
+        trained(seed, defenses=["hard-negatives"], training={"lr": rate})
+        for rate in (5, 20)
+        for seed in range(2)
+    ]
+    mine = record(dict.fromkeys(names, 0.1), descriptions=descriptions, baseline=names[0])
+    found = [each["name"] for each in compare(mine)["rows"]]
+    assert found == ["fine-tuned, fooling 5", "fine-tuned, fooling 20"]
+
+
 def test_one_model_against_replicates_is_tested_over_images() -> None:
     descriptions = [trained(0), trained(1), {}]
     mine = record({"a": 0.1, "b": 0.15, "c": 0.4}, descriptions=descriptions)

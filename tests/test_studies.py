@@ -127,6 +127,18 @@ def test_a_scale_and_a_change_of_it_reach_the_suite_and_the_steps() -> None:
     assert len(list(Path("o/nets/models").iterdir())) == 4
 
 
+def test_a_scales_own_text_may_name_data_and_the_title_leaves_paths_out() -> None:
+    """Another data set at another scale, and a checkpoint that only one of them makes."""
+    quadrants()
+    text = STUDY.replace('"seconds"', '"seconds"\nsource = "$quadrants"\nstart = "$out/a.pt"', 1)
+    folder = toy(text.replace("compare $out/nets", "attack $start --data $source", 1))
+    plan = workbench("study", folder, "--output", "run", "--dry-run", "--json").document
+    assert plan["steps"][1]["arguments"] == [
+        *("attack", "run/a.pt", "--data", "data/quadrants.npz")
+    ]
+    assert plan["title"] == "Study toy, scale small: images 8, seeds 0"
+
+
 def test_missing_data_are_said_with_the_places_that_were_looked_into() -> None:
     toy()
     Path("data").mkdir()

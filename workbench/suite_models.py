@@ -215,20 +215,26 @@ def _trainings(
     for key, given in (("architectures", architectures), ("defenses", defenses), ("seeds", seeds)):
         if not given:
             raise UsageError(f"{where}: {key} is empty, so there is nothing to train.")
+    called = table.get("name")
+    if called is not None and not (isinstance(called, str) and called.strip()):
+        raise UsageError(f"{where}: name is a text, not {called!r}.")
+    told_apart = len(architectures) if ARCH in (called or "") else 1
+    if called is not None and len(architectures) * len(defenses) > told_apart:
+        raise UsageError(
+            f"{where}: a name is for one network with one defense, whatever the seeds ({ARCH} in it "
+            f"stands for the architecture); these are {len(architectures)} with {len(defenses)}."
+        )
     settings = table.get("train", {})
     if not isinstance(settings, dict):
         raise UsageError(f"{where}: train is a table of options, such as {{ epochs = 10 }}.")
-    given_name = table.get("name")
-    if not isinstance(given_name, str | None):
-        raise UsageError(f"{where}: name is a text, not {given_name!r}.")
     refused = next((key for key in settings if key.replace("_", "-") in DECIDED), None)
     if refused is not None:
         raise UsageError(f"{where}: {refused} is not set for each training, but for the run.")
     for arch, specs, seed in product(architectures, defenses, seeds):
         mine = [spec for spec in specs if spec not in UNDEFENDED]
         name = ", ".join([short_spec(arch), *(mine or ["plain"])])
-        if given_name is not None:
-            name = given_name.replace(ARCH, short_spec(arch))
+        if called is not None:
+            name = called.replace(ARCH, short_spec(arch))
         name += f", seed {seed}" if len(seeds) > 1 else ""
         flags = ["--data", options["data"], "--seed", seed, "--device", options["device"]]
         flags += ["--threads", options["threads"]] if options["threads"] else []

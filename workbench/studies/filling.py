@@ -12,6 +12,21 @@ from workbench.errors import UsageError, unknown
 _WHOLE = re.compile(r'"\$(?:(\w+)|\{(\w+)\})"')  # a quoted name and nothing else
 
 
+def fill_values(values: Mapping[str, Any], known: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The values of a scale with those of names in them: data, the run directory and the like.
+
+    Raises:
+        UsageError: a name has no value.
+
+    >>> fill_values({"images": "$tiny/train", "epochs": 3}, {"tiny": "/data/tiny"}, "")
+    {'images': '/data/tiny/train', 'epochs': 3}
+    """
+    return {
+        key: _fill(value, known, where) if isinstance(value, str) else value
+        for key, value in values.items()
+    }
+
+
 def fill_file(text: str, values: Mapping[str, Any], where: str) -> str:
     """A TOML file with the values of names in it.
 

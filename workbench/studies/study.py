@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from workbench.console import Console, duration
 from workbench.errors import UsageError, unknown
 from workbench.run_directory import ROOT, open_run
 from workbench.studies.definitions import GIVEN, Need, Study, read_study
+from workbench.studies.filling import fill_values
 from workbench.studies.needs import data_folders, find, unpack
 from workbench.studies.running import PRINTED, RunVerb, planned_steps, run_steps, write_files
 
@@ -54,16 +55,16 @@ def carry_out(asked: Asked, run_verb: RunVerb, console: Console) -> bool:
     settings = _settings(study, asked)
     output = asked.output or ROOT / f"study-{study.name}-{asked.scale}"
     title = _title(study, asked.scale, settings)
-    values = {**settings, **dict(zip(GIVEN, (str(output), asked.scale, title), strict=True))}
+    given = dict(zip(GIVEN, (str(output), asked.scale, title), strict=True))
     needs = [need for need in study.needs if asked.scale in need.scales]
     folders = data_folders(asked.data)
     if asked.dry_run:
-        _show_plan(study, asked, title, values, needs, folders, console)
+        _show_plan(study, asked, settings, given, needs, folders, console)
         return True
     found = find(needs, folders, download=asked.download)
     below = output.parent / "data"
     data = {key: str(unpack(Path(place), below, console)) for key, place in found.items()}
-    values.update(data)
+    values = _values(study, asked.scale, settings, {**data, **given})
     steps = planned_steps(study, asked.scale, values)
     config = {
         "study": study.name,
@@ -78,11 +79,25 @@ def carry_out(asked: Asked, run_verb: RunVerb, console: Console) -> bool:
         console.note(title)
         write_files(study, run.path, values)
         ended = run_steps(steps, run, title, run_verb, console)
+    from workbench.studies.judging import judge
+    from workbench.studies.verdict_tables import verdict_table
+
+    verdicts = judge(study.claims, output, asked.scale)
+    if verdicts:
+        console.show(verdict_table(verdicts, title, console.out.width))
     took = duration(sum(step["seconds"] for step in ended))
     console.note(f"\nThe steps took {took}; what they printed is kept in {run.path / PRINTED}.")
     if study.page:
         console.note(f"What came of it elsewhere, and what it means: {study.page}")
-    console.document({"title": title, **config, "run": run.path, "steps": ended})
+    console.document(
+        {
+            "title": title,
+            **config,
+            "run": run.path,
+            "steps": ended,
+            "claims": [asdict(each) for each in verdicts],
+        }
+    )
     console.essential(str(run.path))
     return all(step["code"] == 0 for step in ended)
 
@@ -103,9 +118,17 @@ def _settings(study: Study, asked: Asked) -> dict[str, Any]:
     return values
 
 
+def _values(
+    study: Study, scale: str, settings: Mapping[str, Any], known: Mapping[str, Any]
+) -> dict[str, Any]:
+    """All names with their values; those of a scale may have other names in them."""
+    return {**fill_values(settings, known, f"scale {scale!r} of {study.name}"), **known}
+
+
 def _title(study: Study, scale: str, settings: Mapping[str, Any]) -> str:
     """A line that tells a study at its scale from any other."""
-    told = ", ".join(f"{name} {_short(value)}" for name, value in settings.items())
+    mine = {name: value for name, value in settings.items() if "$" not in str(value)}  # no paths
+    told = ", ".join(f"{name} {_short(value)}" for name, value in mine.items())
     return f"Study {study.name}, scale {scale}: {told}"
 
 
@@ -116,13 +139,14 @@ def _short(value: object) -> str:
 def _show_plan(
     study: Study,
     asked: Asked,
-    title: str,
-    values: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    given: Mapping[str, str],
     needs: Sequence[Need],
     folders: Sequence[Path],
     console: Console,
 ) -> None:
     """Say what would be run, and which of the data are here."""
+    title = given["title"]
     console.show(study.summary, title, "", "scales:")
     for scale, content in study.scales.items():
         console.show(f"  {scale}: {content.get(ABOUT, '')}")
@@ -136,7 +160,8 @@ def _show_plan(
             places[need.key] = None
             console.show(f"  {need.key}: {' '.join(str(missing).split())}")
     known = {key: place or f"${key}" for key, place in places.items()}
-    steps = planned_steps(study, asked.scale, {**values, **known})
+    values = _values(study, asked.scale, settings, {**known, **given})
+    steps = planned_steps(study, asked.scale, values)
     console.show("", "steps:", *(f"  {step.name}: {step.command}" for step in steps))
     console.document(
         {

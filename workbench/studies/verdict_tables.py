@@ -27,8 +27,8 @@ VERDICT_WIDTH = len(NOT_REPRODUCED)
 MOST_PARTS = 3  # of those that failed are told one by one
 LEGEND = (
     "[low, high]: 95 % interval. reproduced: every part was shown as claimed; not reproduced: one "
-    "was shown the other way; undecided: neither, at this scale. Pairs: p < 0.05 after Holm's "
-    "correction over the pairs of the claim."
+    "was shown the other way; undecided: neither, at this scale. Pairs: p < 0.05 as claimed, where "
+    "each has to hold; the other way after Holm's correction over the pairs of the claim."
 )
 
 
@@ -134,7 +134,7 @@ def _deciding(verdict: Verdict) -> Iterator[str]:
         yield from _out_of_bounds(verdict)
         return
     if verdict.verdict == REPRODUCED:
-        weakest = max(verdict.parts, key=lambda part: (part["p_holm"], -part["difference"]))
+        weakest = max(verdict.parts, key=lambda part: (part["p"], -part["difference"]))
         least = "least sure" if len(verdict.parts) > 1 else "difference"
         yield f"{least}: {_pair(verdict, weakest)}"
         return
@@ -187,7 +187,8 @@ def _pair(verdict: Verdict, part: Mapping[str, Any]) -> str:
         text = with_interval(part["difference"], part["interval"], number_form(measure))
     sign = "+" if part["difference"] > 0 else ""
     over = " on common successes" if "common successes" in part["test"] else ""
-    return f"{names} {sign}{text}{over}, {_p(part['p_holm'])}"
+    p = part["p" if part["difference"] > 0 else "p_holm"]
+    return f"{names} {sign}{text}{over}, {_p(p)}"
 
 
 def _points(value: float, interval: Sequence[float] | None) -> str:
