@@ -11,13 +11,13 @@ from benchmarks.baselines import baseline_of
 from benchmarks.comparison_measures import Measure, measures
 from benchmarks.corruption_aggregates import Verdicts, baseline_errors
 from benchmarks.corruption_differences import Resampling, corruption_differences
-from benchmarks.intervals import resampled_medians, resampled_statistics, student_mean
+from benchmarks.intervals import resampled_medians, student_mean
 from benchmarks.reading import Record
 from benchmarks.replicates import Row, rows
 from benchmarks.significance import (
     LEVEL,
     Difference,
-    bootstrap_p,
+    bootstrapped_mean,
     holm,
     paired_rates,
     percentile_p,
@@ -66,7 +66,7 @@ def compare(
     against = _baseline_row(record, lines, baseline)
     others = [row for row in lines if row is not against]
     judged = [measure for measure in found if measure.better is not None]
-    draws = _resampling(seed, len(others) * len(judged), len(record.ids))
+    draws = resampling(seed, len(others) * len(judged), len(record.ids))
     tests = {
         (row.name, measure.key): test
         for row in others
@@ -81,17 +81,7 @@ def compare(
     return {
         "baseline": against.name if others else None,
         "family": _family(len(tests), others, against),
-        "measures": [
-            {
-                "key": measure.key,
-                "title": measure.title,
-                "group": measure.group,
-                "form": measure.form,
-                "better": measure.better,
-                "denominator": measure.denominator,
-            }
-            for measure in found
-        ],
+        "measures": [measure.as_json() for measure in found],
         "rows": [
             _row(record, row, found, versus) | {"is_baseline": bool(others) and row is against}
             for row in lines
@@ -100,11 +90,32 @@ def compare(
 
 
 @dataclass(frozen=True)
-class _Test:
-    """A difference from the baseline row, and in words how it was tested."""
+class Tested:
+    """A difference, and in words how it was tested."""
 
     difference: Difference
     words: str
+
+
+def differences(
+    record: Record, measure: Measure, pairs: Sequence[tuple[Row, Row]], *, seed: int = 0
+) -> list[Tested | None]:
+    """How much larger a measure is in the first row of each pair, tested as `compare` does.
+
+    Args:
+        record: see `benchmarks.read_record`.
+        measure: one of `benchmarks.comparison_measures.measures`, with a better direction or none.
+        pairs: of rows of `benchmarks.replicates.rows`.
+        seed: of the bootstrap.
+
+    Returns:
+        None for a pair where nothing can be tested. Each p is of that test alone.
+    """
+    draws = resampling(seed, len(pairs), len(record.ids))
+    return [
+        next((test for _, test in _tests(record, first, second, [measure], draws)), None)
+        for first, second in pairs
+    ]
 
 
 def _baseline_row(record: Record, lines: Sequence[Row], asked: str | None) -> Row:
@@ -122,14 +133,15 @@ def _baseline_row(record: Record, lines: Sequence[Row], asked: str | None) -> Ro
     return by_name[asked]
 
 
-def _resampling(seed: int, tests: int, examples: int) -> Resampling:
+def resampling(seed: int, tests: int, examples: int) -> Resampling:
+    """How often to draw the examples again for a family of so many tests."""
     affordable = max(_LEAST, min(_MOST, _MOST_DRAWS // max(1, examples)))
     return Resampling(seed, min(affordable, max(_LEAST, _PER_TEST * tests)))
 
 
 def _tests(
     record: Record, row: Row, against: Row, judged: Sequence[Measure], draws: Resampling
-) -> Iterator[tuple[Measure, _Test]]:
+) -> Iterator[tuple[Measure, Tested]]:
     """The tests of a row against the baseline row, as far as there is something to test."""
     over_images: list[Measure] = []
     for measure in judged:
@@ -149,7 +161,7 @@ def _tests(
             yield measure, test
 
 
-def _between_seeds(measure: Measure, row: Row, against: Row) -> _Test | None:
+def _between_seeds(measure: Measure, row: Row, against: Row) -> Tested | None:
     """Welch's test, where both rows have several seeds that differ."""
     values = [measure.values[list(each.models)] for each in (row, against)]
     if not all(np.isfinite(each).all() for each in values):
@@ -158,10 +170,10 @@ def _between_seeds(measure: Measure, row: Row, against: Row) -> _Test | None:
     if found is None:
         return None
     counts = " and ".join(str(len(each)) for each in values)
-    return _Test(found, f"Welch's t-test between seeds ({counts})")
+    return Tested(found, f"Welch's t-test between seeds ({counts})")
 
 
-def _over_images(measure: Measure, row: Row, against: Row, draws: Resampling) -> _Test | None:
+def _over_images(measure: Measure, row: Row, against: Row, draws: Resampling) -> Tested | None:
     """A test over the images that count for every model of both rows."""
     if measure.images is None:
         return None
@@ -173,23 +185,15 @@ def _over_images(measure: Measure, row: Row, against: Row, draws: Resampling) ->
         where = f"the {count} common successes"
     if measure.kind == "rate" and len(mine) == len(its) == 1:
         found = paired_rates(mine[0, counted] == 1, its[0, counted] == 1)
-        return _Test(found, f"McNemar's exact test over {where}")
+        return Tested(found, f"McNemar's exact test over {where}")
     fixed = _fixed_seeds(row, against)
     if measure.kind == "median":
         known = [np.where(counted, each, np.nan) for each in (mine, its)]
         medians = _median_difference(known[0], known[1], draws)
         words = f"{_drawn(draws)} of the difference of medians over {where}"
-        return None if medians is None else _Test(medians, words + fixed)
-    apart = np.where(counted, mine.mean(axis=0) - its.mean(axis=0), 0.0)
-    resampled = resampled_statistics(
-        np.column_stack([apart, counted]), lambda means: means[..., :1] / means[..., 1:], *draws
-    )
-    (p,) = bootstrap_p(resampled, int((apart != 0).sum()))
-    ((low, high),) = resampled.intervals()
-    return _Test(
-        Difference(float(resampled.point[0]), float(low), float(high), float(p)),
-        f"{_drawn(draws)} of the mean difference over {where}{fixed}",
-    )
+        return None if medians is None else Tested(medians, words + fixed)
+    found = bootstrapped_mean(mine.mean(axis=0) - its.mean(axis=0), counted, *draws)
+    return Tested(found, f"{_drawn(draws)} of the mean difference over {where}{fixed}")
 
 
 def _median_difference(
@@ -213,7 +217,7 @@ def _median_difference(
     return Difference(value, low, high, percentile_p(again, differing))
 
 
-def _over_cells(record: Record, row: Row, against: Row, draws: Resampling) -> dict[str, _Test]:
+def _over_cells(record: Record, row: Row, against: Row, draws: Resampling) -> dict[str, Tested]:
     """The bootstrap of everything that is over many corrupted cells."""
 
     def verdicts(m: int) -> Verdicts:
@@ -230,7 +234,7 @@ def _over_cells(record: Record, row: Row, against: Row, draws: Resampling) -> di
     drawn = "both rows and the baseline of mCE" if isinstance(base, Verdicts) else "both rows"
     words = f"images, all cells of {drawn} drawn together{_fixed_seeds(row, against)}"
     return {
-        key: _Test(each.difference, f"{_drawn(draws)} over {each.images} {words}")
+        key: Tested(each.difference, f"{_drawn(draws)} over {each.images} {words}")
         for key, each in found.items()
     }
 
@@ -245,7 +249,7 @@ def _fixed_seeds(row: Row, against: Row) -> str:
     return "; means of these seeds, says nothing of others" if several else ""
 
 
-def _versus(test: _Test, p_holm: float, better: str | None) -> JSON:
+def _versus(test: Tested, p_holm: float, better: str | None) -> JSON:
     value, low, high, p = test.difference
     verdict = "no difference"
     if p_holm < LEVEL and value:
@@ -285,13 +289,13 @@ def _row(
         "parameters": row.parameters,
         "trained_on_corruptions": list(row.trained_on),
         "numbers": {
-            measure.key: _number(measure, row) | {"versus": versus.get((row.name, measure.key))}
+            measure.key: row_number(measure, row) | {"versus": versus.get((row.name, measure.key))}
             for measure in found
         },
     }
 
 
-def _number(measure: Measure, row: Row) -> JSON:
+def row_number(measure: Measure, row: Row) -> JSON:
     """A row's number: its model's, or the mean over its seeds; None for an infinite median."""
     models = list(row.models)
     values = measure.values[models]

@@ -57,6 +57,17 @@ class Measure:
     counts: NDArray[np.int64]
     images: NDArray[np.float64] | None = None
 
+    def as_json(self) -> dict[str, object]:
+        """What it is, without its numbers."""
+        return {
+            "key": self.key,
+            "title": self.title,
+            "group": self.group,
+            "form": self.form,
+            "better": self.better,
+            "denominator": self.denominator,
+        }
+
 
 def measures(record: Record) -> tuple[Measure, ...]:
     """Everything that a record knows of at least one of its models, in the order of tables."""

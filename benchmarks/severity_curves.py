@@ -86,7 +86,7 @@ def severity_curves(record: Record, *, seed: int = 0) -> list[JSON]:
         {
             "model": record.models[m],
             "corruptions": {
-                name: {"family": family(name)} | _curve(record, m, k, seed)
+                name: {"family": family(name)} | severity_curve(record, m, k, seed)
                 for k, name in enumerate(record.axes.corruptions)
             },
         }
@@ -165,8 +165,8 @@ def _between(curves: Floats, places: Floats, at: Floats) -> Floats:
     return curves[..., after - 1] * (1 - part) + curves[..., after] * part
 
 
-def _curve(record: Record, m: int, k: int, seed: int) -> JSON:
-    """The curve of one model under one corruption."""
+def severity_curve(record: Record, m: int, k: int, seed: int = 0) -> JSON:
+    """The curve of one model under one corruption, by their places; see `severity_curves`."""
     right = np.concatenate([record.clean["right"][m][None], record.corrupted["right"][m, k]])
     measured = (right != 255).all(axis=0)
     wrong = (right[:, measured] == 0).T  # (images, severities)

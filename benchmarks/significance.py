@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from benchmarks.intervals import Bootstrap, wilson
+from benchmarks.intervals import Bootstrap, resampled_statistics, wilson
 from benchmarks.student import student95, two_sided
 
 LEVEL = 0.05
@@ -99,6 +99,29 @@ def paired_rates(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Differe
     low, high = newcombe(both, ones, others, count - both - ones - others)
     value = (ones - others) / count if count else float("nan")
     return Difference(value, low, high, mcnemar(ones, others) if count else float("nan"))
+
+
+def bootstrapped_mean(
+    apart: NDArray[np.float64], counted: NDArray[np.bool_], seed: int, resamples: int
+) -> Difference:
+    """The mean of paired differences, its BCa interval and p, by resampling the examples.
+
+    Args:
+        apart: (E,), the first less the second.
+        counted: bool (E,), the examples that it is over; one at least.
+        seed: of the draws.
+        resamples: how many times the examples are drawn.
+    """
+    values = np.where(counted, apart, 0.0)
+    found = resampled_statistics(
+        np.column_stack([values, counted]),
+        lambda means: means[..., :1] / means[..., 1:],
+        seed,
+        resamples,
+    )
+    (p,) = bootstrap_p(found, int((values != 0).sum()))
+    ((low, high),) = found.intervals()
+    return Difference(float(found.point[0]), float(low), float(high), float(p))
 
 
 def welch(first: ArrayLike, second: ArrayLike) -> Difference | None:

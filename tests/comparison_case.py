@@ -10,6 +10,7 @@ import numpy as np
 from benchmarks.columns import ATTACK, CLEAN, CORRUPTED, empty_rows
 from benchmarks.corruption_axes import CorruptionAxes
 from benchmarks.reading import Record
+from benchmarks.record import write_record
 from benchmarks.record_numbers import record_numbers
 
 ATTACKS = ("fgsm(eps=0.1)", "sign-ascent(confidence=0.9, eps=None)")
@@ -117,3 +118,33 @@ def record(
 def recounted(found: Record) -> Record:
     """The same record with its aggregates as its columns have them now."""
     return replace(found, aggregates=record_numbers(found))
+
+
+def timed(found: Record) -> Record:
+    """With the timings that every record has."""
+    models, attacks = len(found.models), len(found.attacks)
+    shapes = {"attack": (models, attacks), "evaluation": (models, attacks), "clean": (models,)}
+    if found.corrupted:
+        cells = (models, len(found.axes.corruptions), len(found.axes.severities))
+        shapes |= {"corruption": cells, "corrupted_evaluation": cells}
+    timing = {f"{part}_seconds": np.zeros(shape) for part, shape in shapes.items()}
+    attacked = [{"name": each, "spec": each, "seed": 0, "target": None} for each in found.attacks]
+    count = len(found.ids)
+    described = {
+        "with_extra": False,
+        "attacks": attacked,
+        "examples": {"digest": f"data of {count}", "count": count},
+        "corruptions": [
+            {"corruption": name, "severity": severity, "description": {}}
+            for name in found.axes.corruptions
+            for severity in found.axes.severities
+        ],
+    }
+    return replace(found, timing=timing, config={**found.config, **described})
+
+
+def write(folder: Path, found: Record) -> Path:
+    """The record as a file of a run directory."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_record(timed(found), folder / "record.h5")
+    return folder / "record.h5"

@@ -9,46 +9,15 @@ import h5py
 import numpy as np
 import pytest
 from cli_case import refused, workbench
-from comparison_case import ATTACKS, record, recounted, trained
+from comparison_case import ATTACKS, record, recounted, trained, write
 
 from benchmarks import compare, read_record
-from benchmarks.reading import Record
-from benchmarks.record import write_record
 from workbench.errors import UsageError
 from workbench.gates import parse_gate
 from workbench.measure_names import find_measures
 from workbench.record_views import view_results
 
 MODELS = {"plain": 0.1, "other": 0.12, "worse": 0.45}
-
-
-def timed(found: Record) -> Record:
-    """With the timings that every record has."""
-    models, attacks = len(found.models), len(found.attacks)
-    shapes = {"attack": (models, attacks), "evaluation": (models, attacks), "clean": (models,)}
-    if found.corrupted:
-        cells = (models, len(found.axes.corruptions), len(found.axes.severities))
-        shapes |= {"corruption": cells, "corrupted_evaluation": cells}
-    timing = {f"{part}_seconds": np.zeros(shape) for part, shape in shapes.items()}
-    attacked = [{"name": each, "spec": each, "seed": 0, "target": None} for each in found.attacks]
-    count = len(found.ids)
-    described = {
-        "with_extra": False,
-        "attacks": attacked,
-        "examples": {"digest": f"data of {count}", "count": count},
-        "corruptions": [
-            {"corruption": name, "severity": severity, "description": {}}
-            for name in found.axes.corruptions
-            for severity in found.axes.severities
-        ],
-    }
-    return replace(found, timing=timing, config={**found.config, **described})
-
-
-def write(folder: Path, found: Record) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    write_record(timed(found), folder / "record.h5")
-    return folder / "record.h5"
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +187,15 @@ def test_measures_are_found_by_section_name_and_threshold(path: Path) -> None:
     assert len(keys("all")) == len(measures)
     with pytest.raises(UsageError, match="Did you mean 'corruptions'"):
         keys("corruption")
+
+
+@pytest.mark.parametrize("written", ["fgsm(eps=0.10)", "fgsm(eps=1/10)", "fgsm(loss=ce, eps=0.1)"])
+def test_an_attack_may_be_written_in_any_way_that_means_the_same(path: Path, written: str) -> None:
+    measures = compare(read_record(path))["measures"]
+    (found,) = find_measures(f"robust-accuracy:{written}", measures, "--columns")  # type: ignore[arg-type]
+    assert found["key"] == f"robust_accuracy:{ATTACKS[0]}"
+    with pytest.raises(UsageError):
+        find_measures("robust-accuracy:fgsm(eps=0.2)", measures, "--columns")  # type: ignore[arg-type]
 
 
 def test_what_is_no_better_is_shown_when_asked_for(path: Path) -> None:

@@ -36,6 +36,17 @@ def test_the_default_view_is_quick_and_keeps_its_figures(
     assert json.loads((run / "exhibits.json").read_text("utf-8"))["exhibits"]
 
 
+def test_the_data_are_summed_up_without_a_checkpoint(given: list[object], tmp_path: Path) -> None:
+    data = ("--data", given[given.index("--data") + 1], "--view", "data", "--json")
+    alone = workbench("explain", *data, "--classes", "3,1", "--output", tmp_path / "alone")
+    assert alone.code == 0, alone.err
+    beside = workbench(*given[:2], *ARCH, *data, "--classes", "3,1", "--output", tmp_path / "model")
+    numbers = [each.document["exhibits"][0]["numbers"] for each in (alone, beside)]
+    assert numbers[0] == numbers[1]
+    assert alone.document["models"] == []
+    refused(workbench("explain", *data, "--view", "data,weights"), "There is no checkpoint")
+
+
 def test_every_view_is_listed_with_what_it_is() -> None:
     result = workbench("list", "views", "--json")
     assert set(result.document["names"]) == set(VIEWS)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 
+import workbench.app
 import workbench.console
 import workbench.errors
 import workbench.option_texts
@@ -14,7 +15,7 @@ import workbench.run_directory
 from workbench import running, subjects, tables
 from workbench.errors import UNEXPECTED, UsageError, explain, unknown
 from workbench.option_texts import parse_eps, parse_numbers, parse_thresholds, refuse_large
-from workbench.options import Config, Quiet
+from workbench.options import Config, Quiet, options
 
 
 @pytest.mark.parametrize(
@@ -174,3 +175,14 @@ def test_unknown_names_get_the_nearest_or_the_list() -> None:
 )
 def test_every_error_is_told_in_two_lines_at_most(error: Exception, lines: list[str]) -> None:
     assert explain(error).split("\n") == lines
+
+
+def test_paths_are_paths_whatever_typer_leaves_in_its_context() -> None:
+    command = typer.main.get_command(workbench.app.app).commands["benchmark"]  # type: ignore[attr-defined]
+    context = command.make_context("benchmark", ["a.pt", "--output", "out", "--data", "mnist"])
+    context.params["output"] = "out"  # as typer 0.27 does
+    parsed = options(context)
+    assert parsed["output"] == Path("out")
+    assert isinstance(parsed["output"], Path)
+    assert isinstance(parsed["data"], str)
+    assert parsed["corrupted"] is None

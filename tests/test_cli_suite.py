@@ -121,6 +121,40 @@ def test_checkpoints_stand_beside_networks_to_train() -> None:
     assert ours["clean_error"] == theirs["clean_error"]
 
 
+def test_networks_to_train_can_be_named_and_built_by_a_file() -> None:
+    Path("net.py").write_text(
+        "from torch import nn\n\ndef net(num_classes, in_channels, input_size):\n"
+        "    size = in_channels * input_size[0] * input_size[1]\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(size, num_classes))\n"
+    )
+    head = SUITE[: SUITE.index("[[models]]")].replace('"1,4"', '"1"')
+    train = "{ epochs = 1, hold-out = 0, lr = 0.001, defense = ['noisy', 'geometric'] }"
+    text = f"{head}[[models]]\narchitectures = ['net.py:net']\nname = 'ours, noisy'\n"
+    text += f"train = {train}\n[[models]]\narchitectures = ['mlp', 'mlp(width=4)']\n"
+    text += f"name = '{{arch}}, noisy'\ntrain = {train}\n"
+    result = suite("--force", "--output", "out", "--json", text=text)
+    assert result.code == 0, result.err
+    named = [each["model"] for each in result.document["corruption_results"]]
+    assert named == ["ours, noisy", "mlp, noisy", "mlp(width=4), noisy"]
+    assert Path("out/models/ours-noisy/model.safetensors").is_file()
+
+
+def test_published_weights_are_those_of_each_architecture() -> None:
+    text = changed('["none", "noisy"]', '["none"]').replace(
+        "train = { ", "train = { from = '{arch}', "
+    )
+    told = "There is no checkpoint mlp(width=8), and no published weights of that name"
+    refused(suite("--output", "out", text=text), told)
+
+
+def test_all_classes_win_over_those_of_the_suite() -> None:
+    extra = 'classes = "0,1"\n'
+    some = suite("--dry-run", "--json", text=extra + SUITE)
+    every = suite("--dry-run", "--json", "--classes", "all", text=extra + SUITE)
+    passes = [each.document["estimate"]["forwards"] for each in (some, every)]
+    assert passes[1] == 2 * passes[0]  # two of four classes, as many images of each
+
+
 def test_a_training_that_diverges_is_left_out_and_told() -> None:
     text = changed("lr = 0.01", "lr = 1e30").replace('["none", "noisy"]', '["none"]')
     lost = suite("--output", "out", text=text)
@@ -154,6 +188,7 @@ def test_an_interrupted_training_says_how_to_go_on(monkeypatch: pytest.MonkeyPat
         ("architectures", "architecture", "Unknown setting 'architecture'. Did you mean"),
         ('["mlp(width=8)"]', '["mlp", "mpl(width=8)"]', "Did you mean 'mlp'"),
         ("noisy", "noisi", "did you mean noisy"),
+        ("seeds = [0, 1]", "seeds = [0, 1]\nname = 3", "name is a text, not 3"),
         ("epochs = 2", "epoch = 2", "--epoch"),
         ("epochs = 2", "epochs = 0", "--epochs"),
         ("epochs = 2", "seed = 2", "seed is not set for each training"),

@@ -127,6 +127,22 @@ def test_other_classes_get_a_last_layer_of_their_own_and_that_is_told() -> None:
     assert load_model("run/model.safetensors", ModelOptions(), data=None).model.classes == 4
 
 
+def test_a_function_that_cannot_build_what_is_trained_is_refused_before_training() -> None:
+    for name, classes in (("fixed", 2), ("free", "num_classes")):
+        Path(f"{name}.py").write_text(
+            "from torch import nn\n\n"
+            f"def net({'num_classes' if name == 'free' else ''}):\n"
+            f"    return nn.Sequential(nn.Flatten(), nn.Linear(64, {classes}))\n"
+        )
+    train("free.py:net", to="first", data="pair.npz")
+    command = ("--data", "task.npz", *QUICK, "--from", "first/last.safetensors")
+    refused(workbench("train", "fixed.py:net", *command), "could not be read again", "num_classes")
+    train("free.py:net", *command[2:], to="four")
+    refused(workbench("check", "four/model.safetensors", "--data", "task.npz"), "add --trust, or")
+    result = workbench("check", "four/model.safetensors", "--data", "task.npz", "--trust")
+    assert result.code == 0, result.err
+
+
 def test_the_last_layer_alone_can_be_trained() -> None:
     train("resnet20(width=2)", to="first", data="pair.npz")
     train("resnet20(width=2)", "--from", "first/last.safetensors", "--last-layer-only")

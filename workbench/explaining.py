@@ -15,13 +15,13 @@ from workbench.datasets.classes import ClassSet
 from workbench.devices import resolve_device
 from workbench.errors import Interrupted, UsageError, explain, unknown
 from workbench.exhibits import Exhibit, exhibit_documents, keep_exhibits, show_exhibits
-from workbench.explain import VIEWS, WITHOUT_ANSWERS
+from workbench.explain import VIEWS, WITHOUT_ANSWERS, WITHOUT_MODELS
 from workbench.explain.viewed import Asked, Viewed, ViewedModel
 from workbench.models.classifier import freeze
 from workbench.plugins import add_plugins
 from workbench.run_directory import RunDirectory, open_run
 from workbench.running import refuse_guessing
-from workbench.subjects import Options, Subjects, load_subjects, model_entries
+from workbench.subjects import Options, Subjects, data_alone, load_subjects, model_entries
 
 SANITY_IMAGES = 200  # tell 25 % from 10 % of ten classes, and take a second on a small net
 
@@ -42,7 +42,8 @@ def explain_checkpoints(options: Options, arguments: Sequence[str], console: Con
     names = parse_views(options["view"])
     add_plugins(["corruptions"], console)
     device = resolve_device(options["device"], options["threads"])
-    subjects = load_subjects(options, console)
+    without_models = not options["checkpoints"] and WITHOUT_MODELS.issuperset(names)
+    subjects = data_alone(options) if without_models else load_subjects(options, console)
     asked = _asked(options, subjects)
     if not WITHOUT_ANSWERS.issuperset(names):
         _refuse_guessing(options, subjects, device, console)
@@ -52,7 +53,7 @@ def explain_checkpoints(options: Options, arguments: Sequence[str], console: Con
     with open_run(
         options["output"],
         verb="explain",
-        name="-".join(model.name for model in subjects.models[:2]),
+        name="-".join(model.name for model in subjects.models[:2]) or subjects.dataset.name,
         config=_config(options, subjects, names),
         arguments=arguments,
     ) as directory:

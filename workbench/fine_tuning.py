@@ -12,6 +12,7 @@ from workbench.datasets.dataset import DataFacts
 from workbench.errors import UsageError
 from workbench.models import Classifier, LoadedModel, ModelOptions, build, load_model
 from workbench.models.classifier import freeze
+from workbench.models.factories import is_factory
 from workbench.models.probing import probe_images, try_output
 
 
@@ -77,6 +78,8 @@ def start_from(
             f"{source} has {model.classes} classes and the data {facts.classes}: "
             "its last layer is drawn anew."
         )
+        if is_factory(arch):
+            _refuse_fixed_classes(arch, model, facts.classes)
         _replace_last_layer(model.network, model.classes, facts.classes, seed)
     seen = said.get("training", {}).get("trained_on_corruptions", [])
     fitted = model.variant(classes=facts.classes, class_names=class_names)
@@ -153,6 +156,23 @@ def _check(loaded: LoadedModel, source: str, facts: DataFacts, cifar_stem: bool)
         )
     if said["cifar_stem"] and not cifar_stem:
         raise UsageError(f"--from {source}: it has the CIFAR stem; add --cifar-stem.")
+
+
+def _refuse_fixed_classes(arch: str, model: Classifier, classes: int) -> None:
+    """Refuse a function that cannot build what is to be trained: nobody could read the checkpoint.
+
+    Raises:
+        UsageError: the network that it returns has as many outputs as before.
+    """
+    size = model.input_size or (64, 64)  # of the file's functions, few ask
+    network = build(arch, channels=model.channels, classes=classes, input_size=size)
+    last = network.get_submodule(_last_layer(model.network, model.classes))
+    if getattr(last, "out_features", getattr(last, "out_channels", classes)) != classes:
+        raise UsageError(
+            f"{arch} returns a network of {model.classes} classes where {classes} are to be "
+            "learned, so the checkpoint could not be read again.\n"
+            "Give its function an argument num_classes, which is filled in."
+        )
 
 
 def _replace_last_layer(network: nn.Module, before: int, classes: int, seed: int) -> None:

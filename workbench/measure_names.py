@@ -1,10 +1,11 @@
 """Finds the measures of a comparison by the names that a person gives them."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workbench.errors import UsageError, unknown
-from workbench.tables import short_spec
+from workbench.tables import SUFFIX, short_spec
 
 Measure = Mapping[str, Any]
 
@@ -42,7 +43,8 @@ def find_measures(text: str, measures: Sequence[Measure], flag: str) -> list[Mea
     """The measures that a name stands for.
 
     ``robust-accuracy`` is that of every attack, ``robust-accuracy:pgd`` that of one: the name of
-    the attack is enough where it says which. A section of the tables is all that stands in it.
+    the attack is enough where it says which, and settings may be written in any way that means the
+    same. A section of the tables is all that stands in it.
 
     Args:
         text: what the person wrote; dashes are underscores.
@@ -63,7 +65,8 @@ def find_measures(text: str, measures: Sequence[Measure], flag: str) -> list[Mea
         if measure_name(each) in wanted and (not threshold or _is_at(each, threshold))
     ]
     if what:
-        fitting = [each for each in found if what in _names(of_what(each))]
+        ways = {what, _canonical(what)}
+        fitting = [each for each in found if ways & _names(of_what(each))]
         if found and not fitting:
             known = dict.fromkeys(short_spec(of_what(each)) for each in found if of_what(each))
             raise unknown(f"attack, family or probe in {flag} {text}:", what, known)
@@ -105,4 +108,17 @@ def _is_at(measure: Measure, threshold: str) -> bool:
 
 def _names(what: str) -> set[str]:
     """What an attack, a family or a probe may be called."""
-    return {what, short_spec(what), what.partition("(")[0]}
+    return {what, short_spec(what), what.partition("(")[0], _canonical(what)}
+
+
+def _canonical(what: str) -> str:
+    """An attack or a probe as the record calls it, however it is written; other text as it is."""
+    from attacks import probes, spec
+
+    parts = SUFFIX.fullmatch(what)
+    name, rest = parts.groups() if parts else (what, "")
+    with contextlib.suppress(ValueError):
+        return spec.resolve(name).spec + rest
+    with contextlib.suppress(ValueError):
+        return probes.resolve(name).spec + rest
+    return what

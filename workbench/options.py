@@ -3,7 +3,7 @@
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,9 +28,24 @@ class EngineName(StrEnum):
     RAY = "ray"
 
 
+PATHS = ("output", "corrupted", "frost_textures", "config")
+"""Parameters of verbs that work from all their options at once, and that are paths."""
+
+
 def arguments(ctx: typer.Context) -> list[str]:
     """The command line as it was written, without the program's name."""
     return list(ctx.obj) if isinstance(ctx.obj, list) else sys.argv[1:]
+
+
+def options(ctx: typer.Context) -> dict[str, Any]:
+    """The parsed command line by its parameters.
+
+    typer before 0.28 converts paths only for the verb's function, and leaves texts in the context.
+    """
+    return {
+        name: Path(value) if name in PATHS and isinstance(value, str) else value
+        for name, value in ctx.params.items()
+    }
 
 
 Records = Annotated[
@@ -147,7 +162,10 @@ Probabilities = Annotated[
 Trust = Annotated[
     bool,
     typer.Option(
-        "--trust", rich_help_panel=MODEL, help="Open files that can execute code (torch.export)."
+        "--trust",
+        rich_help_panel=MODEL,
+        help="Open files that can execute code (torch.export), and run the file that a checkpoint "
+        "was built with.",
     ),
 ]
 
@@ -181,7 +199,8 @@ Classes = Annotated[
         "--classes",
         metavar="LIST",
         rich_help_panel=DATA,
-        help="Only these: cat,dog or 3,5.",
+        callback=lambda text: None if text == "all" else text,
+        help="Only these: cat,dog or 3,5; or all.",
     ),
 ]
 Label = Annotated[

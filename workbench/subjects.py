@@ -15,7 +15,7 @@ from benchmarks import ModelEntry
 from benchmarks.evaluation import float32_logits
 from workbench.class_names import SOURCES
 from workbench.console import Console
-from workbench.datasets import DataFacts, Dataset, fit, load_dataset
+from workbench.datasets import DataFacts, Dataset, fit, load_dataset, select
 from workbench.datasets.classes import ClassSet, parse_classes
 from workbench.errors import UsageError
 from workbench.models import LoadedModel, ModelOptions, load_model, select_columns
@@ -134,7 +134,7 @@ def wanted_models(options: Options) -> list[Wanted]:
     Raises:
         UsageError: one is given twice, or what is said of them cannot be read.
     """
-    checkpoints = options["checkpoints"]
+    checkpoints = options["checkpoints"] or []
     asked = model_options(options)
     names = unique_names(checkpoints)
     return [Wanted(each, name, asked) for each, name in zip(checkpoints, names, strict=True)]
@@ -199,6 +199,18 @@ def load_subjects(
     source["label"] = label
     judging = None if judge is None else (models.pop(), reload.pop())
     return Subjects(chosen, tuple(models), tuple(reload), source, judging)
+
+
+def data_alone(options: Options) -> Subjects:
+    """The data without a model: labels are the data's own.
+
+    Raises:
+        UsageError: the data cannot be read, or lack a class that is asked for.
+    """
+    dataset, classes = read_data(options), options["classes"]
+    chosen = dataset if classes is None else select(dataset, classes)
+    source = {key: options[key] for key in ("data", "split", "limit", "classes", "label")}
+    return Subjects(chosen.take(options["limit"]), (), (), source)
 
 
 def _is_class_name(label: str | None) -> bool:

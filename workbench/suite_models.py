@@ -3,8 +3,9 @@
 A table ``[[models]]`` of a suite is one of two. ``checkpoint`` names a file, or an architecture
 with published weights; ``name`` and the options of a model (``arch``, ``mean``, ``std``, ...) stand
 beside it where they are needed. ``architectures`` × ``defenses`` × ``seeds`` are networks to train:
-a defense is a spec, a list of specs, or ``none``; ``train`` holds options of `workbench train`.
-Where they are one but for the seed, ``name`` is what they are called.
+a defense is a spec, a list of specs, or ``none``; ``train`` holds options of `workbench train`, and
+``name`` is what the networks are called in place of architecture and defenses. In ``name`` and in
+texts of ``train``, ``{arch}`` stands for the architecture.
 """
 
 import hashlib
@@ -36,6 +37,7 @@ UNDEFENDED = ("none", "plain", "")
 MODELS = "models"  # the folder of a run directory that the trainings are in
 OF_CHECKPOINT = ("checkpoint", "name", *MODEL_SETTINGS)
 OF_TRAINING = ("architectures", "defenses", "seeds", "train", "name")
+ARCH = "{arch}"  # in texts of a table that names trainings: the architecture
 TOLD = (
     *("arch", "data", "seed", "limit", "classes", "epochs", "batch_size", "momentum"),
     *("weight_decay", "optimizer", "schedule", "hold_out"),
@@ -79,8 +81,10 @@ class Training:
 
     @property
     def wanted(self) -> Wanted:
-        """The trained network."""
-        return Wanted(str(self.checkpoint), self.name, ModelOptions())
+        """The trained network; the suite itself names the code that builds it, if there is any."""
+        arch = self.request.arch
+        options = ModelOptions(arch=arch if is_factory(arch) else None)
+        return Wanted(str(self.checkpoint), self.name, options)
 
 
 def suite_models(
@@ -214,10 +218,11 @@ def _trainings(
     called = table.get("name")
     if called is not None and not (isinstance(called, str) and called.strip()):
         raise UsageError(f"{where}: name is a text, not {called!r}.")
-    if called is not None and len(architectures) * len(defenses) > 1:
+    told_apart = len(architectures) if ARCH in (called or "") else 1
+    if called is not None and len(architectures) * len(defenses) > told_apart:
         raise UsageError(
-            f"{where}: a name is for one network with one defense, whatever the seeds; these are "
-            f"{len(architectures)} with {len(defenses)}. Give each its own heading, or no name."
+            f"{where}: a name is for one network with one defense, whatever the seeds ({ARCH} in it "
+            f"stands for the architecture); these are {len(architectures)} with {len(defenses)}."
         )
     settings = table.get("train", {})
     if not isinstance(settings, dict):
@@ -227,13 +232,15 @@ def _trainings(
         raise UsageError(f"{where}: {refused} is not set for each training, but for the run.")
     for arch, specs, seed in product(architectures, defenses, seeds):
         mine = [spec for spec in specs if spec not in UNDEFENDED]
-        name = called or ", ".join([short_spec(arch), *(mine or ["plain"])])
+        name = ", ".join([short_spec(arch), *(mine or ["plain"])])
+        if called is not None:
+            name = called.replace(ARCH, short_spec(arch))
         name += f", seed {seed}" if len(seeds) > 1 else ""
         flags = ["--data", options["data"], "--seed", seed, "--device", options["device"]]
         flags += ["--threads", options["threads"]] if options["threads"] else []
         flags += ["--download"] if options["download"] else []
         flags += ["--classes", options["classes"]] if options["classes"] else []
-        flags += [flag for key, value in settings.items() for flag in _flags(key, value)]
+        flags += [flag for key, value in settings.items() for flag in _flags(key, value, arch)]
         flags += [flag for spec in mine for flag in ("--defense", spec)]
         arguments = [str(each) for each in (arch, *flags)]
         request = replace(_request(arguments, where), output=folder / slug(name, limit=100))
@@ -277,12 +284,13 @@ def _refuse_misspelt(request: Request) -> None:
         read_arch(request.arch)
 
 
-def _flags(key: str, value: object) -> list[object]:
+def _flags(key: str, value: object, arch: str) -> list[object]:
     """An option as flags: ``epochs = 3`` is ``--epochs 3``, ``true`` a flag alone."""
     flag = "--" + key.replace("_", "-")
     if isinstance(value, bool):
         return [flag] if value else []
-    return [each for one in _listed(value) for each in (flag, one)]
+    texts = [one.replace(ARCH, arch) if isinstance(one, str) else one for one in _listed(value)]
+    return [each for one in texts for each in (flag, one)]
 
 
 def _listed(value: Any) -> list[Any]:

@@ -17,7 +17,8 @@ Result = Mapping[str, Any]
 
 UNKNOWN = "-"  # for what nothing was counted
 
-_SUFFIX = re.compile(r"(.*?)((?: target=\S+)?(?: seed=\d+)?)", re.DOTALL)  # what a condition adds
+SUFFIX = re.compile(r"(.*?)((?: target=\S+)?(?: seed=\d+)?)", re.DOTALL)
+"""A canonical spec, and what a condition adds to it: fits any text."""
 
 LABEL_WIDTH, COLUMN_WIDTH = 34, 32  # characters; decide how many attacks stand side by side
 
@@ -118,7 +119,7 @@ def short_spec(canonical: str) -> str:
     """
     from attacks.spec import Spec, parse, resolve
 
-    text, rest = _SUFFIX.fullmatch(canonical).groups()  # type: ignore[union-attr]  # fits any text
+    text, rest = SUFFIX.fullmatch(canonical).groups()  # type: ignore[union-attr]  # fits any text
     try:
         spec = parse(text)
         usual = parse(resolve(spec.name).spec).settings

@@ -85,5 +85,5 @@ def attack(
     from workbench.attacking import attack_checkpoints
 
     console = make_console(json_output=json_output, quiet=quiet)
-    if not attack_checkpoints(ctx.params, o.arguments(ctx), console):
+    if not attack_checkpoints(o.options(ctx), o.arguments(ctx), console):
         raise typer.Exit(1)

@@ -153,5 +153,5 @@ def benchmark(
     from workbench.benchmarking import benchmark_checkpoints
 
     console = make_console(json_output=json_output, quiet=quiet)
-    if not benchmark_checkpoints(ctx.params, o.arguments(ctx), console):
+    if not benchmark_checkpoints(o.options(ctx), o.arguments(ctx), console):
         raise typer.Exit(1)

@@ -43,4 +43,4 @@ def check(
     """
     from workbench.checking import check_checkpoint
 
-    check_checkpoint(ctx.params, make_console(json_output=json_output, quiet=quiet))
+    check_checkpoint(o.options(ctx), make_console(json_output=json_output, quiet=quiet))

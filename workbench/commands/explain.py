@@ -12,8 +12,15 @@ VIEW, ATTRIBUTIONS = "What is shown", "Attributions"
 
 def explain(
     ctx: typer.Context,
-    checkpoints: o.Checkpoints,
     data: o.Data,
+    checkpoints: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CHECKPOINT...]",
+            help="Files with weights, or an architecture's name for published weights "
+            "(timm:resnet18). None is needed for --view data.",
+        ),
+    ] = None,
     view: Annotated[
         str,
         typer.Option(
@@ -119,5 +126,5 @@ def explain(
     from workbench.explaining import explain_checkpoints
 
     console = make_console(json_output=json_output, quiet=quiet)
-    if not explain_checkpoints(ctx.params, o.arguments(ctx), console):
+    if not explain_checkpoints(o.options(ctx), o.arguments(ctx), console):
         raise typer.Exit(1)

@@ -103,4 +103,4 @@ def fool(
     from workbench.fooling_sets import make_fooling_set
 
     console = make_console(json_output=json_output, quiet=quiet)
-    make_fooling_set(ctx.params, o.arguments(ctx), console)
+    make_fooling_set(o.options(ctx), o.arguments(ctx), console)

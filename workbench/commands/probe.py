@@ -103,4 +103,4 @@ def probe(
     from workbench.probing import probe_checkpoints
 
     console = make_console(json_output=json_output, quiet=quiet)
-    probe_checkpoints(ctx.params, o.arguments(ctx), console)
+    probe_checkpoints(o.options(ctx), o.arguments(ctx), console)

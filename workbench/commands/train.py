@@ -238,11 +238,8 @@ def training_request(ctx: typer.Context) -> "Request":
     """What was asked for on a command line of `workbench train` that has been parsed."""
     from workbench.training_plan import Request
 
-    given = {
-        name: ctx.params[name]
-        for name in (field.name for field in fields(Request))
-        if name in ctx.params
-    }
+    parsed = o.options(ctx)
+    given = {field.name: parsed[field.name] for field in fields(Request) if field.name in parsed}
     texts = {name: str(given[name]) for name in ("optimizer", "schedule", "precision")}
     return Request(
         **{

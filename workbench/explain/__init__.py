@@ -35,3 +35,6 @@ VIEWS: Mapping[str, View] = {
 
 WITHOUT_ANSWERS = frozenset({"cka", "kernels", "weights", "data"})
 """Views that hold for models whose answers are near chance as well."""
+
+WITHOUT_MODELS = frozenset({"data"})
+"""Views of the images alone, for which no checkpoint has to be given."""

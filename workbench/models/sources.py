@@ -176,7 +176,7 @@ def _choose_arch(
         if factory is not None and not options.trust:
             raise UsageError(
                 f"{path} was made with the file {factory}, which would be run.\n"
-                f"If you trust that file, add --arch {shlex.quote(said.arch)}"
+                f"If you trust that file, add --trust, or --arch {shlex.quote(said.arch)}"
             )
         return said.arch, []
     arch = guess_arch(

@@ -10,6 +10,7 @@ from typing import Any
 
 from workbench.described_files import Described
 from workbench.errors import UsageError, unknown
+from workbench.studies.claims import Claim, read_claims
 
 FILE = "study.toml"
 OF_STUDY = ("page", "data", "scales", "steps", "claims")
@@ -63,7 +64,7 @@ class Study:
         needs: the data.
         scales: the values of its names at each scale.
         steps: in their order.
-        claims: as the file has them.
+        claims: what is to be judged by the records of the steps.
     """
 
     name: str
@@ -73,7 +74,7 @@ class Study:
     needs: tuple[Need, ...]
     scales: Mapping[str, Mapping[str, Any]]
     steps: tuple[Step, ...]
-    claims: tuple[Mapping[str, Any], ...]
+    claims: tuple[Claim, ...]
 
     @property
     def digest(self) -> str:
@@ -138,7 +139,7 @@ def read_study(name: str) -> Study:
             _step(table, every, f"{where}, step {number}")
             for number, table in enumerate(content["steps"], 1)
         ),
-        claims=tuple(content.get("claims", ())),
+        claims=read_claims(content.get("claims", []), where, every),
     )
 
 

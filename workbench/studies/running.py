@@ -1,5 +1,6 @@
 """Carries out the steps of a study, each once, and keeps what they print."""
 
+import io
 import json
 import re
 import shlex
@@ -39,16 +40,24 @@ class Planned(NamedTuple):
 
 @dataclass
 class _Copy:
-    """Text for a stream that also goes to a file, there without the terminal's colours."""
+    """Text for a stream that also goes to a file, there without the terminal's colours.
+
+    A heading comes before it, so that no table is without its study and scale.
+    """
 
     stream: TextIO
     file: TextIO
+    heading: str
+    begun: bool = False
 
     @property
     def encoding(self) -> str:
         return self.stream.encoding
 
     def write(self, text: str) -> int:
+        if text and not self.begun:
+            self.begun = True
+            self.write(f"\n{self.heading}\n")
         self.file.write(_ESCAPE.sub("", text))
         return self.stream.write(text)
 
@@ -100,7 +109,7 @@ def run_steps(
     Args:
         steps: of the study.
         run: its run directory, which keeps what is finished and what was printed.
-        title: a line at the head of what a step printed.
+        title: a line before what a step prints.
         run_verb: see `RunVerb`.
         console: hears which step is at work.
 
@@ -139,13 +148,9 @@ def run_steps(
 def _printing_to(file: Path, title: str, console: Console) -> Iterator[None]:
     """What is printed goes to a file and, for people, on to stdout."""
     with file.open("w", encoding="utf-8") as stream:
-        stream.write(f"{title}\n")
-        if console.mode == "human":
-            with redirect_stdout(_Copy(sys.stdout, stream)):
-                yield
-        else:
-            with redirect_stdout(stream):
-                yield
+        shown = sys.stdout if console.mode == "human" else io.StringIO()
+        with redirect_stdout(_Copy(shown, stream, title)):
+            yield
 
 
 def _finished(path: Path) -> dict[str, dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +79,25 @@ def carry_out(asked: Asked, run_verb: RunVerb, console: Console) -> bool:
         console.note(title)
         write_files(study, run.path, values)
         ended = run_steps(steps, run, title, run_verb, console)
+    from workbench.studies.judging import judge
+    from workbench.studies.verdict_tables import verdict_table
+
+    verdicts = judge(study.claims, output, asked.scale)
+    if verdicts:
+        console.show(verdict_table(verdicts, title, console.out.width))
     took = duration(sum(step["seconds"] for step in ended))
     console.note(f"\nThe steps took {took}; what they printed is kept in {run.path / PRINTED}.")
     if study.page:
         console.note(f"What came of it elsewhere, and what it means: {study.page}")
-    console.document({"title": title, **config, "run": run.path, "steps": ended})
+    console.document(
+        {
+            "title": title,
+            **config,
+            "run": run.path,
+            "steps": ended,
+            "claims": [asdict(each) for each in verdicts],
+        }
+    )
     console.essential(str(run.path))
     return all(step["code"] == 0 for step in ended)
 
