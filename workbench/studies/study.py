@@ -127,7 +127,7 @@ def _values(
 
 def _title(study: Study, scale: str, settings: Mapping[str, Any]) -> str:
     """A line that tells a study at its scale from any other."""
-    mine = {name: value for name, value in settings.items() if "$" not in str(value)}  # no paths
+    mine = {key: value for key, value in settings.items() if value != "" and "$" not in str(value)}
     told = ", ".join(f"{name} {_short(value)}" for name, value in mine.items())
     return f"Study {study.name}, scale {scale}: {told}"
 
