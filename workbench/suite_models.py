@@ -222,7 +222,7 @@ def _trainings(
     if called is not None and len(architectures) * len(defenses) > told_apart:
         raise UsageError(
             f"{where}: a name is for one network with one defense, whatever the seeds ({ARCH} in "
-            f"it stands for the architecture); these are {len(architectures)} with {len(defenses)}."
+            f"it is the architecture); these are {len(architectures)} with {len(defenses)}."
         )
     settings = table.get("train", {})
     if not isinstance(settings, dict):

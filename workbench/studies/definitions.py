@@ -13,7 +13,7 @@ from workbench.errors import UsageError, unknown
 from workbench.studies.claims import Claim, read_claims
 
 FILE = "study.toml"
-OF_STUDY = ("page", "data", "scales", "steps", "claims")
+OF_STUDY = ("page", "told", "data", "scales", "steps", "claims")
 OF_NEED = ("what", "places", "name", "package", "install", "scales")
 OF_STEP = ("name", "run", "scales")
 GIVEN = ("out", "scale", "title")
@@ -62,6 +62,7 @@ class Study:
         page: where what came of it is written down, or an empty text.
         folder: where its files are.
         needs: the data.
+        told: the names that a heading tells the values of; none for all.
         scales: the values of its names at each scale.
         steps: in their order.
         claims: what is to be judged by the records of the steps.
@@ -72,6 +73,7 @@ class Study:
     page: str
     folder: Path
     needs: tuple[Need, ...]
+    told: tuple[str, ...]
     scales: Mapping[str, Mapping[str, Any]]
     steps: tuple[Step, ...]
     claims: tuple[Claim, ...]
@@ -134,6 +136,7 @@ def read_study(name: str) -> Study:
             _need(key, table, every, f"{where}, [data.{key}]")
             for key, table in _tables(content, "data", where).items()
         ),
+        told=_told(content.get("told", []), scales, where),
         scales=scales,
         steps=tuple(
             _step(table, every, f"{where}, step {number}")
@@ -171,6 +174,16 @@ def _scales(table: Mapping[str, Any], every: Sequence[str], where: str) -> tuple
         if each not in every:
             raise UsageError(f"{where}: {unknown('scale', each, every)}")
     return chosen
+
+
+def _told(names: Any, scales: Mapping[str, Mapping[str, Any]], where: str) -> tuple[str, ...]:
+    known = dict.fromkeys(name for values in scales.values() for name in values)
+    if not isinstance(names, list):
+        raise UsageError(f"{where}: told is a list of names.")
+    for name in names:
+        if name not in known:
+            raise UsageError(f"{where}, told: {unknown('name', str(name), known)}")
+    return tuple(names)
 
 
 def _tables(content: Mapping[str, Any], key: str, where: str) -> dict[str, Mapping[str, Any]]:

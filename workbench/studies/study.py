@@ -127,9 +127,14 @@ def _values(
 
 def _title(study: Study, scale: str, settings: Mapping[str, Any]) -> str:
     """A line that tells a study at its scale from any other."""
-    mine = {key: value for key, value in settings.items() if value != "" and "$" not in str(value)}
-    told = ", ".join(f"{name} {_short(value)}" for name, value in mine.items())
-    return f"Study {study.name}, scale {scale}: {told}"
+    names = study.told or tuple(settings)
+    mine = {name: settings[name] for name in names if name in settings}
+    told = [
+        f"{name.replace('_', ' ')} {_short(value)}"
+        for name, value in mine.items()
+        if "$" not in str(value)  # a path
+    ]
+    return f"Study {study.name}, scale {scale}: {', '.join(told)}"
 
 
 def _short(value: object) -> str:
