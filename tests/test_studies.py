@@ -350,7 +350,8 @@ def test_an_archive_that_is_damaged_or_writes_elsewhere_leaves_nothing() -> None
 @pytest.mark.parametrize("name", studies())
 def test_every_step_of_our_studies_is_a_command_that_can_be_read(name: str) -> None:
     study = read_study(name)
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    root = typer.main.get_command(app)
+    commands, parent = root.commands, typer.Context(root)  # type: ignore[attr-defined]
     assert {"check", "small", "gpu", "full"} == set(study.scales)
     for scale, settings in study.scales.items():
         out = Path(f"out-{scale}")
@@ -360,6 +361,6 @@ def test_every_step_of_our_studies_is_a_command_that_can_be_read(name: str) -> N
         write_files(study, out, values)
         for step in planned_steps(study, scale, values):
             verb, *arguments = step.arguments
-            commands[verb].make_context(verb, arguments, obj=step.arguments)
+            commands[verb].make_context(verb, arguments, obj=step.arguments, parent=parent)
         names = [step.name for step in study.steps if scale in step.scales]
         assert len(names) == len(set(names))
