@@ -208,7 +208,6 @@ def test_an_interrupted_training_says_how_to_go_on(monkeypatch: pytest.MonkeyPat
         ('["none", "noisy"]', '["none", [3]]', "defenses are texts, not 3"),
         ("epochs = 2", "help = true", "help is not set for each training"),
         ("seeds = [0, 1]", 'seeds = [0, 1]\nname = "mine"', "these are 1 with 2"),
-        ("seeds = [0, 1]", "seeds = [0, 1]\nname = 3", "name is a text, not 3"),
     ],
 )
 def test_a_suite_that_is_wrong_is_refused_before_anything_is_trained(

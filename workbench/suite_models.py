@@ -221,8 +221,9 @@ def _trainings(
     told_apart = len(architectures) if ARCH in (called or "") else 1
     if called is not None and len(architectures) * len(defenses) > told_apart:
         raise UsageError(
-            f"{where}: a name is for one network with one defense, whatever the seeds ({ARCH} in it "
-            f"stands for the architecture); these are {len(architectures)} with {len(defenses)}."
+            f"{where}: a name is for one network with one defense, whatever the seeds "
+            f"({ARCH} in it stands for the architecture); "
+            f"these are {len(architectures)} with {len(defenses)}."
         )
     settings = table.get("train", {})
     if not isinstance(settings, dict):
