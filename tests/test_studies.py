@@ -332,6 +332,19 @@ def test_an_archive_is_unpacked_once(kind: str) -> None:
     assert unpack(folder, Path("below"), quiet) == folder
 
 
+def test_two_studies_may_unpack_an_archive_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with zipfile.ZipFile("set.zip", "w") as made:
+        made.writestr("set/a.txt", "a")
+    quiet = Console("quiet", silent=True)
+    first = unpack(Path("set.zip"), Path("below"), quiet)
+    exists = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: path != first.parent and exists(path))
+    assert (
+        unpack(Path("set.zip"), Path("below"), quiet) == first
+    )  # it was not there when looked for
+    assert [each.name for each in Path("below").iterdir()] == [first.parent.name]
+
+
 def test_an_archive_that_is_damaged_or_writes_elsewhere_leaves_nothing() -> None:
     Path("cut.tar.gz").write_bytes(b"\x1f\x8b\x08")
     with tarfile.open("out.tar", "w") as made:

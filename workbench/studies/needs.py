@@ -70,7 +70,10 @@ def unpack(path: Path, below: Path, console: Console) -> Path:
         partial = target.with_name(f".{target.name}-{os.getpid()}")
         try:
             _extract(path, partial)
-            os.replace(partial, target)
+            partial.rename(target)
+        except OSError:
+            if not target.is_dir():  # else another study has unpacked it meanwhile
+                raise
         except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
             raise UsageError(f"{path} cannot be unpacked: {error}") from error
         finally:
