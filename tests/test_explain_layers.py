@@ -84,6 +84,13 @@ def test_named_convolutions_follow_the_first() -> None:
     assert first["largest"] == pytest.approx(float(weight.abs().max()))
 
 
+def test_the_first_layer_is_shown_once_where_it_is_named_too() -> None:
+    looked = viewed(network("resnet20"), layers=("conv1", "layer2.0*"))
+    names = [one.numbers["layers"][0]["layer"] for one in kernels(looked)]
+    assert len(names) == len(set(names)) == 3
+    assert names[0] == "conv1"
+
+
 @pytest.mark.parametrize(
     ("layers", "told"),
     [(("layr1",), "nearest: layer1"), (("fc",), "no convolution"), (("*",), "24 at most")],

@@ -95,7 +95,12 @@ def test_it_holds_the_packages_and_their_data_and_no_tests(wheel: Path) -> None:
         for kind in ("recipes", "suites")
         for file in (ROOT / "workbench" / kind).glob("*.toml")
     }
-    assert len(here) >= 12
+    here |= {
+        f"benchmarks/studies/{file.parent.name}/{file.name}"
+        for file in (ROOT / "benchmarks/studies").glob("s?/*")
+        if file.is_file()
+    }
+    assert len(here) >= 12 + 5
     assert here <= names
     assert {f"workbench/report/page.{suffix}" for suffix in ("html.jinja", "css", "js")} <= names
     assert any(name.endswith("/LICENSE") for name in names)
@@ -125,6 +130,8 @@ def test_the_script_answers(clean: Path, tmp_path: Path) -> None:
     assert {"fgsm", "pgd", "sign-ascent"} <= set(listed["names"])
     recipe = call(clean / "workbench", "list", "recipes", "s3", cwd=tmp_path)
     assert "cifar-stem = true" in recipe
+    studies = json.loads(call(clean / "workbench", "list", "studies", "--json", cwd=tmp_path))
+    assert list(studies["names"]) == ["s0", "s1", "s2", "s3", "s4"]
     assert "apgd" in call(clean / "workbench", "list", "suites", "standard", cwd=tmp_path)
 
 

@@ -136,10 +136,12 @@ def short_spec(canonical: str) -> str:
 
 
 def short_defense(canonical: str) -> str:
-    """The same for a defense.
+    """The same for a defense; of the files that it takes, the names alone.
 
     >>> short_defense("noisy(std=0.1)"), short_defense("crop-flip(padding=2, flip=True)")
     ('noisy', 'crop-flip(padding=2)')
+    >>> short_defense("hard-negatives(source='runs/a/fooling.h5', strengths=5)")
+    "hard-negatives(source='fooling.h5', strengths=5)"
     """
     from attacks.spec import Spec, defaults, parse
     from defenses import DEFENSES
@@ -151,7 +153,13 @@ def short_defense(canonical: str) -> str:
     if spec.name not in DEFENSES:
         return canonical
     usual = defaults(DEFENSES[spec.name])
-    return str(Spec(spec.name, {k: v for k, v in spec.settings.items() if v != usual.get(k)}))
+    own = {key: value for key, value in spec.settings.items() if value != usual.get(key)}
+    return str(Spec(spec.name, {key: _file_name(value) for key, value in own.items()}))
+
+
+def _file_name(value: Any) -> Any:
+    """Of a path, what comes last."""
+    return value.rpartition("/")[2] if isinstance(value, str) else value
 
 
 def fitting(variants: Iterable[Table], width: int) -> Table:

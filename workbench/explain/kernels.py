@@ -54,11 +54,13 @@ def kernels(viewed: Viewed) -> list[Exhibit]:
         UsageError: a layer that was named has no kernels, or no model has any.
     """
     sample = sample_of(viewed)
-    named = [
-        [_kernels(model, name) for name in names]
-        for model, names in zip(viewed.models, _convolutions(viewed, sample), strict=True)
-    ]
     firsts = [_first(model, sample) for model in viewed.models]
+    named = [
+        [_kernels(model, name) for name in names if first is None or name != first.name]
+        for model, names, first in zip(
+            viewed.models, _convolutions(viewed, sample), firsts, strict=True
+        )
+    ]
     rows = [firsts] if any(firsts) else []
     for place in range(max(map(len, named))):
         rows.append([mine[place] if place < len(mine) else None for mine in named])
