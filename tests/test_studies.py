@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from workbench.app import app
 from workbench.console import Console
-from workbench.errors import UsageError
+from workbench.errors import Interrupted, UsageError
 from workbench.run_directory import RunDirectory
 from workbench.studies.definitions import read_study, studies
 from workbench.studies.filling import fill_command, fill_file
@@ -241,6 +241,14 @@ def test_a_step_that_failed_in_part_is_tried_again_and_the_others_are_not(tmp_pa
     assert steps_of(run, {"a": 0, "b": 0, "c": 0}) == ([], [0, 0, 0])
     (run / "steps.json").write_text("{", encoding="utf-8")
     assert steps_of(run, {"a": 0, "b": 0, "c": 0}) == (["a", "b", "c"], [0, 0, 0])
+
+
+def test_ctrl_c_in_a_step_stops_the_study_and_that_step_is_run_again(tmp_path: Path) -> None:
+    """A verb that says nothing of Ctrl-C itself ends with code 130, by typer."""
+    run = tmp_path / "run"
+    with pytest.raises(Interrupted, match="In step 2 of 3, b: Interrupted"):
+        steps_of(run, {"a": 0, "b": 130, "c": 0})
+    assert steps_of(run, {"a": 0, "b": 0, "c": 0})[0] == ["b", "c"]
 
 
 # --- names -----------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from workbench.studies.definitions import Study, study_files
 from workbench.studies.filling import fill_command, fill_file
 
 PROGRESS, PRINTED = "steps.json", "printed"
+INTERRUPTED = 130  # what typer makes of Ctrl-C in a verb that says nothing of it itself
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 RunVerb = Callable[[Sequence[str]], int]
@@ -130,6 +131,8 @@ def run_steps(
         try:
             with _printing_to(run.path / PRINTED / f"{slug(step.name)}.txt", title, console):
                 code = run_verb(step.arguments)
+            if code == INTERRUPTED:
+                raise KeyboardInterrupt
         except (Interrupted, KeyboardInterrupt) as stop:
             told = str(stop).partition("\n")[0] or "Interrupted."
             raise Interrupted(f"In {where}: {told}\nGo on with: {run.command}") from None
