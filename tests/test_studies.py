@@ -139,6 +139,14 @@ def test_a_scales_own_text_may_name_data_and_the_title_leaves_paths_out() -> Non
     assert plan["title"] == "Study toy, scale small: images 8, seeds 0"
 
 
+def test_what_a_suite_says_of_threads_holds_unless_the_study_is_told_otherwise() -> None:
+    toy(STUDY.replace("--threads 1", "--dry-run"), f"threads = 0\n{NETS}")  # so that it is seen
+    quadrants()
+    refused(workbench("study", "toy"), "--threads")
+    told = workbench("study", "toy", "--threads", "1", "-o", "o")
+    assert "step 2 of 2" in told.err
+
+
 def test_missing_data_are_said_with_the_places_that_were_looked_into() -> None:
     toy()
     Path("data").mkdir()

@@ -78,7 +78,9 @@ def study(
         arguments=tuple(o.arguments(ctx)),
     )
     workbench = ctx.find_root().command
-    shared = {"device": device, "threads": threads, "download": download, "quiet": quiet}
+    asked_for = {"device": device, "threads": threads, "download": download, "quiet": quiet}
+    # What was left at its default here is for a step's own suite or recipe to say.
+    shared = {key: value for key, value in asked_for.items() if value not in ("auto", None, False)}
     defaults = dict.fromkeys(getattr(workbench, "commands", {}), shared)
 
     def run_verb(arguments: Sequence[str]) -> int:
