@@ -1,85 +1,27 @@
 """`workbench study`: from a folder of files to steps that run once, and what is said when not."""
 
-import io
 import json
-import tarfile
 import tomllib
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 import typer
-from cli_case import refused, task, workbench
-from hypothesis import given
-from hypothesis import strategies as st
+from cli_case import refused, workbench
+from study_case import NETS, STUDY, quadrants, toy
 
 from workbench.app import app
 from workbench.console import Console
-from workbench.errors import Interrupted, UsageError
+from workbench.errors import Interrupted
 from workbench.run_directory import RunDirectory
 from workbench.studies.definitions import read_study, studies
-from workbench.studies.filling import fill_command, fill_file
-from workbench.studies.needs import find, unpack
 from workbench.studies.running import Planned, planned_steps, run_steps, write_files
-
-STUDY = """
-# Does noise help a small net?
-page = "docs/toy.md"
-[data.quadrants]
-what = "bright quadrants"
-places = ["quadrants.npz", "quadrants.zip"]
-[scales.small]
-about = "seconds"
-images = 8
-seeds = [0]
-[scales.large]
-about = "more seconds"
-images = 12
-seeds = [0, 1]
-[[steps]]
-name = "nets"
-run = "benchmark --suite $out/nets.toml --output $out/nets --threads 1"
-[[steps]]
-name = "tables"
-run = "compare $out/nets"
-[[steps]]
-name = "page"
-run = "report $out/nets --title '$title' --output $out/report.html"
-scales = ["large"]
-"""
-NETS = """
-data = "$quadrants"
-limit = "$images"
-attack = ["fgsm(eps=0.1)"]
-[[models]]
-architectures = ["mlp(width=8)"]
-defenses = ["none", "noisy"]
-seeds = "$seeds"
-train = { epochs = 1, batch-size = 16, lr = 0.01, hold-out = 0.2 }
-"""
 
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path / "nothing"))
-
-
-def toy(text: str = STUDY, nets: str = NETS) -> Path:
-    folder = Path("toy")
-    folder.mkdir(exist_ok=True)
-    (folder / "study.toml").write_text(text.lstrip(), encoding="utf-8")
-    (folder / "nets.toml").write_text(nets, encoding="utf-8")
-    return folder
-
-
-def quadrants(folder: str = "data") -> None:
-    Path(folder).mkdir(exist_ok=True)
-    images, labels = task(80, seed=2)
-    images = images.repeat(2, 1).repeat(2, 2)
-    np.savez(Path(folder) / "quadrants.npz", images=images, labels=labels)
 
 
 # --- from the command line -------------------------------------------------------------------
@@ -189,9 +131,22 @@ def test_what_there_is_not_is_refused_by_name(arguments: list[str], told: str) -
     [
         ("page =", "pages =", "Unknown setting 'pages'. Did you mean 'page'?"),
         ('places = ["', 'places = "', "not valid TOML"),
-        ('places = ["quadrants.npz", "quadrants.zip"]', 'places = "x"', "places is a list"),
-        ("run = ", "runs = ", "Did you mean 'run'?"),
+        ('places = ["quadrants.npz", "quadrants.zip"]', "places = 3", "places is a list"),
+        ('what = "bright', 'package = 3\nwhat = "bright', "package is a text"),
+        ('what = "bright', 'name = 3\nwhat = "bright', "name is a text"),
+        ("[data.quadrants]", "[data.out]", "$out is the workbench's own"),
+        ("[data.quadrants]", "[data.images]", "images is a name of data already"),
+        ("[data.quadrants]", "[data.bright-ones]", "letters, digits and underscores"),
+        ("page = ", "told = [[1]]\npage = ", "told is a list"),
+        ("page = ", "page = 3 #", "page is a text"),
+        ("images = 8", "images = 1979-05-27", "images is a text, a number"),
+        ("images = 8", "images = {a = 1}", "images is a text, a number"),
+        ("images = 8", "images = nan", "images is a text, a number"),
+        ("[[steps]]", "[[step]]", "Did you mean 'steps'?"),
+        ('name = "tables"', 'name = "nets"', "'nets' and 'nets' need names that tell them apart"),
+        ("run = ", "runs = ", "Unknown setting 'runs'. Did you mean 'run'?"),
         ('scales = ["large"]', 'scales = ["larger"]', "Did you mean 'large'?"),
+        ('scales = ["large"]', "scales = 3", "scales is a list"),
         ("compare $out/nets", "compare $oud/nets", "Did you mean '$out'?"),
         ("compare $out/nets", "compare 'nets", "no command line"),
     ],
@@ -201,6 +156,25 @@ def test_a_mistake_in_a_study_is_told_before_anything_runs(old: str, new: str, t
     toy(STUDY.replace(old, new))
     quadrants()
     refused(workbench("study", "toy"), told)
+
+
+@pytest.mark.parametrize("steps", ["3", "[3]", "'abc'"])
+def test_steps_that_are_none_are_refused(steps: str) -> None:
+    toy(f"# What?\nsteps = {steps}\n[scales.small]\n")
+    refused(workbench("study", "toy"), "toy/study.toml", "step")
+
+
+@pytest.mark.parametrize("value", ["1979-05-27", "{a=1}", "[[{}]]", "inf"])
+def test_a_value_that_no_command_line_has_is_refused(value: str) -> None:
+    toy()
+    quadrants()
+    refused(workbench("study", "toy", "--set", f"images={value}"), "images is a text, a number")
+
+
+def test_a_file_that_would_take_the_place_of_one_of_the_run_is_refused() -> None:
+    (toy() / "config.json").write_text("{}", encoding="utf-8")
+    quadrants()
+    refused(workbench("study", "toy"), "config.json", "rename it")
 
 
 @pytest.mark.slow
@@ -257,120 +231,6 @@ def test_ctrl_c_in_a_step_stops_the_study_and_that_step_is_run_again(tmp_path: P
     with pytest.raises(Interrupted, match="In step 2 of 3, b: Interrupted"):
         steps_of(run, {"a": 0, "b": 130, "c": 0})
     assert steps_of(run, {"a": 0, "b": 0, "c": 0})[0] == ["b", "c"]
-
-
-# --- names -----------------------------------------------------------------------------------
-
-VALUES = st.one_of(
-    st.integers(-(2**40), 2**40),
-    st.booleans(),
-    st.floats(allow_nan=False, allow_infinity=False),
-    st.text(st.characters(codec="utf-8", exclude_characters="\x7f", exclude_categories=["Cs"])),
-    st.lists(st.integers(-9, 9)),
-    st.lists(st.text("ab$\"'\\,{}")),
-)
-
-
-@given(VALUES)
-def test_a_quoted_name_becomes_the_value_whatever_it_is(value: object) -> None:
-    text = fill_file('a = "$name"\nb = "${name}"', {"name": value}, "")
-    assert tomllib.loads(text) == {"a": value, "b": value}
-
-
-@given(st.text(st.characters(codec="utf-8", exclude_characters="\0")))
-def test_a_value_is_one_argument_whatever_is_in_it(value: str) -> None:
-    assert fill_command("train $name --data '$name/x'", {"name": value}, "") == [
-        "train",
-        value,
-        "--data",
-        f"{value}/x",
-    ]
-
-
-def test_a_dollar_sign_is_doubled_and_an_unknown_name_is_refused() -> None:
-    assert fill_file("a = '$$5 $b'", {"b": 1}, "") == "a = '$5 1'"
-    with pytest.raises(UsageError, match="Did you mean '\\$epochs'"):
-        fill_file('a = "$epoch"', {"epochs": 1}, "x.toml")
-    with pytest.raises(UsageError, match="written as \\$\\$"):
-        fill_file("a = '5 $'", {}, "x.toml")
-
-
-# --- data ------------------------------------------------------------------------------------
-
-
-def test_the_first_place_that_exists_meets_a_need() -> None:
-    study = read_study(str(toy()))
-    for folder in ("one", "two"):
-        Path(folder).mkdir()
-    Path("two/quadrants.zip").write_bytes(b"")
-    folders = [Path("one"), Path("two")]
-    assert find(study.needs, folders, download=False) == {"quadrants": "two/quadrants.zip"}
-    Path("two/quadrants.npz").write_bytes(b"")
-    assert find(study.needs, folders, download=False) == {"quadrants": "two/quadrants.npz"}
-
-
-def test_a_named_data_set_is_taken_only_where_it_may_be_fetched() -> None:
-    study = read_study(str(toy(STUDY.replace("what =", 'name = "mnist"\nwhat ='))))
-    with pytest.raises(UsageError, match="--download fetches bright quadrants"):
-        find(study.needs, [], download=False)
-    assert find(study.needs, [], download=True) == {"quadrants": "mnist"}
-
-
-def test_a_place_inside_a_package_is_found_without_importing_it() -> None:
-    text = STUDY.replace('places = ["quadrants.npz", "quadrants.zip"]', 'places = ["data"]')
-    study = read_study(str(toy(text.replace("what =", 'package = "foolbox"\nwhat ='))))
-    found = Path(find(study.needs, [], download=False)["quadrants"])
-    assert any(found.glob("imagenet_*"))
-    study = read_study(
-        str(toy(text.replace("what =", 'package = "no_such"\ninstall = "no-such"\nwhat =')))
-    )
-    with pytest.raises(UsageError, match=r"Python package no_such\)\.\nPip install no-such"):
-        find(study.needs, [], download=False)
-
-
-@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
-def test_an_archive_is_unpacked_once(kind: str) -> None:
-    archive = Path(f"set.{kind}")
-    if kind == "zip":
-        with zipfile.ZipFile(archive, "w") as made:
-            made.writestr("set/a.txt", "a")
-    else:
-        with tarfile.open(archive, "w:gz") as made:
-            entry = tarfile.TarInfo("set/a.txt")
-            entry.size = 1
-            made.addfile(entry, io.BytesIO(b"a"))
-    quiet = Console("quiet", silent=True)
-    folder = unpack(archive, Path("below"), quiet)
-    assert (folder / "a.txt").read_text(encoding="utf-8") == "a"
-    (folder / "a.txt").write_text("kept", encoding="utf-8")
-    assert unpack(archive, Path("below"), quiet) == folder
-    assert (folder / "a.txt").read_text(encoding="utf-8") == "kept"
-    assert unpack(folder, Path("below"), quiet) == folder
-
-
-def test_two_studies_may_unpack_an_archive_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    with zipfile.ZipFile("set.zip", "w") as made:
-        made.writestr("set/a.txt", "a")
-    quiet = Console("quiet", silent=True)
-    first = unpack(Path("set.zip"), Path("below"), quiet)
-    exists = Path.exists
-    monkeypatch.setattr(Path, "exists", lambda path: path != first.parent and exists(path))
-    assert (
-        unpack(Path("set.zip"), Path("below"), quiet) == first
-    )  # it was not there when looked for
-    assert [each.name for each in Path("below").iterdir()] == [first.parent.name]
-
-
-def test_an_archive_that_is_damaged_or_writes_elsewhere_leaves_nothing() -> None:
-    Path("cut.tar.gz").write_bytes(b"\x1f\x8b\x08")
-    with tarfile.open("out.tar", "w") as made:
-        made.addfile(tarfile.TarInfo("../../evil"))
-    Path("no.zip").write_bytes(b"PK")
-    for name in ("cut.tar.gz", "out.tar", "no.zip"):
-        with pytest.raises(UsageError, match="cannot be unpacked"):
-            unpack(Path(name), Path("below"), Console("quiet", silent=True))
-    assert not list(Path("below").iterdir())
-    assert not Path("evil").exists()
 
 
 # --- ours ------------------------------------------------------------------------------------

@@ -3,13 +3,13 @@
 The form for authors is in docs/studies/README.md. `workbench.studies.judging` decides on them.
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from workbench.errors import UsageError, unknown
+from workbench.studies.checked import Checked
 
 COMMON = ("says", "study", "scales", "record")
 KEYS = {
@@ -135,43 +135,8 @@ def read_claims(
     return found
 
 
-class _Table:
-    """A table of TOML whose values are read one by one, each checked."""
-
-    def __init__(self, content: Any, where: str) -> None:
-        if not isinstance(content, Mapping):
-            raise UsageError(f"{where} is no table: write [[claims]] and its settings below.")
-        self.content = content
-        self.where = where
-
-    def wrong(self, what: object) -> UsageError:
-        return UsageError(f"{self.where}: {what}")
-
-    def text(self, key: str, *, needed: bool = True) -> str:
-        value = self.content.get(key, "")
-        if not isinstance(value, str) or (needed and not value.strip()):
-            raise self.wrong(
-                f"{key} is a text" + ("." if key in self.content else ", and missing.")
-            )
-        return value.strip()
-
-    def texts(self, key: str, *, needed: bool = True) -> tuple[str, ...]:
-        """A list of texts, or one; each once."""
-        value = self.content.get(key, [] if not needed else None)
-        listed = [value] if isinstance(value, str) else value
-        fine = isinstance(listed, list) and all(isinstance(e, str) and e.strip() for e in listed)
-        if not fine or (needed and not listed):
-            missing = "" if key in self.content else ", and missing"
-            raise self.wrong(f"{key} is a list of texts{missing}.")
-        return tuple(dict.fromkeys(each.strip() for each in listed))
-
-    def number(self, key: str) -> float | None:
-        value = self.content.get(key)
-        if value is None:
-            return None
-        if type(value) not in (int, float) or not math.isfinite(value):
-            raise self.wrong(f"{key} is a number, such as 0.5, not {value!r}.")
-        return float(value)
+class _Table(Checked):
+    """The table of a claim."""
 
     def severity(self) -> int | None:
         value = self.content.get("severity")

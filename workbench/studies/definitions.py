@@ -1,7 +1,9 @@
 """A study as its folder says it, read and checked."""
 
 import hashlib
+import re
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -10,6 +12,8 @@ from typing import Any
 
 from workbench.described_files import Described
 from workbench.errors import UsageError, unknown
+from workbench.run_directory import slug
+from workbench.studies.checked import Checked
 from workbench.studies.claims import Claim, read_claims
 
 FILE = "study.toml"
@@ -18,6 +22,11 @@ OF_NEED = ("what", "places", "name", "package", "install", "scales")
 OF_STEP = ("name", "run", "scales")
 GIVEN = ("out", "scale", "title")
 """Names that have a value without the study's saying so."""
+PROGRESS, PRINTED = "steps.json", "printed"
+OF_RUN = ("config.json", "cells", PROGRESS, PRINTED)
+"""What a run directory holds besides the study's files."""
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -122,68 +131,115 @@ def read_study(name: str) -> Study:
         content = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{where} is not valid TOML: {error}") from None
-    _refuse_others(content, OF_STUDY, where)
+    table = Checked(content, where)
+    table.refuse_others(OF_STUDY)
     scales = _tables(content, "scales", where)
-    if not scales or not content.get("steps"):
+    listed = content.get("steps")
+    if not (scales and listed and isinstance(listed, list)):
         raise UsageError(f"{where}: a study has [scales.NAME] and [[steps]].")
     every = tuple(scales)
+    needs = tuple(
+        _need(key, Checked(each, f"{where}, [data.{key}]"), every)
+        for key, each in _tables(content, "data", where).items()
+    )
+    _check_names(scales, needs, where)
+    steps = tuple(
+        _step(Checked(each, f"{where}, step {number}"), every)
+        for number, each in enumerate(listed, 1)
+    )
+    _refuse_alike(steps, every, where)
+    for file in study_files(folder):
+        if file.name in OF_RUN:
+            raise UsageError(f"{file}: the run directory has a {file.name} of its own; rename it.")
     return Study(
         name=folder.resolve().name,
         summary=_summary(text),
-        page=str(content.get("page", "")),
+        page=table.text("page", needed=False),
         folder=folder,
-        needs=tuple(
-            _need(key, table, every, f"{where}, [data.{key}]")
-            for key, table in _tables(content, "data", where).items()
-        ),
-        told=_told(content.get("told", []), scales, where),
+        needs=needs,
+        told=_told(table, scales),
         scales=scales,
-        steps=tuple(
-            _step(table, every, f"{where}, step {number}")
-            for number, table in enumerate(content["steps"], 1)
-        ),
+        steps=steps,
         claims=read_claims(content.get("claims", []), where, every),
     )
 
 
-def _need(key: str, table: Mapping[str, Any], every: Sequence[str], where: str) -> Need:
-    _refuse_others(table, OF_NEED, where)
-    if not isinstance(table.get("places"), list):
-        raise UsageError(f"{where}: places is a list of paths.")
+def check_value(value: Any, where: str) -> None:
+    """Refuse what has no form both on a command line and in a TOML file.
+
+    Raises:
+        UsageError: it is no text, number, true or false, nor a list of these.
+    """
+    if isinstance(value, list):
+        for each in value:
+            check_value(each, where)
+    elif not isinstance(value, str | int | float) or str(value) in ("nan", "inf", "-inf"):
+        raise UsageError(f"{where} is a text, a number, true or false, or a list of these.")
+
+
+def _check_names(
+    scales: Mapping[str, Mapping[str, Any]], needs: Sequence[Need], where: str
+) -> None:
+    """Refuse names that `$NAME` could not stand for, or for two values at once."""
+    for scale, values in scales.items():
+        here = f"{where}, [scales.{scale}]"
+        data = [need.key for need in needs if scale in need.scales]
+        for key, value in values.items():
+            check_value(value, f"{here}: {key}")
+            if key in data:
+                raise UsageError(f"{here}: {key} is a name of data already; choose another.")
+        for key in (*data, *values):
+            if not _NAME.fullmatch(key):
+                raise UsageError(f"{here}: write {key!r} in letters, digits and underscores alone.")
+            if key in GIVEN:
+                raise UsageError(f"{here}: ${key} is the workbench's own; choose another name.")
+
+
+def _refuse_alike(steps: Sequence[Step], every: Sequence[str], where: str) -> None:
+    """Refuse steps of one scale that would be taken for each other."""
+    for scale in every:
+        mine = [step.name for step in steps if scale in step.scales]
+        count = Counter(map(slug, mine))  # what they print goes by it
+        alike = [name for name in mine if count[slug(name)] > 1]
+        if alike:
+            both = " and ".join(f"'{name}'" for name in alike[:2])
+            raise UsageError(f"{where}: the steps {both} need names that tell them apart.")
+
+
+def _need(key: str, table: Checked, every: Sequence[str]) -> Need:
+    table.refuse_others(OF_NEED)
+    package = table.text("package", needed=False) or None
     return Need(
         key=key,
-        what=str(table.get("what", key)),
-        places=tuple(map(str, table["places"])),
-        name=table.get("name"),
-        package=table.get("package"),
-        install=str(table.get("install", table.get("package", ""))),
-        scales=_scales(table, every, where),
+        what=table.text("what", needed=False) or key,
+        places=table.texts("places"),
+        name=table.text("name", needed=False) or None,
+        package=package,
+        install=table.text("install", needed=False) or package or "",
+        scales=_scales(table, every),
     )
 
 
-def _step(table: Mapping[str, Any], every: Sequence[str], where: str) -> Step:
-    _refuse_others(table, OF_STEP, where)
-    if not (isinstance(table.get("name"), str) and isinstance(table.get("run"), str)):
-        raise UsageError(f"{where}: a step has a name and a command line to run.")
-    return Step(table["name"], table["run"], _scales(table, every, where))
+def _step(table: Checked, every: Sequence[str]) -> Step:
+    table.refuse_others(OF_STEP)
+    return Step(table.text("name"), table.text("run"), _scales(table, every))
 
 
-def _scales(table: Mapping[str, Any], every: Sequence[str], where: str) -> tuple[str, ...]:
-    chosen = tuple(map(str, table.get("scales", every)))
+def _scales(table: Checked, every: Sequence[str]) -> tuple[str, ...]:
+    chosen = table.texts("scales") if "scales" in table.content else tuple(every)
     for each in chosen:
         if each not in every:
-            raise UsageError(f"{where}: {unknown('scale', each, every)}")
+            raise table.wrong(unknown("scale", each, every))
     return chosen
 
 
-def _told(names: Any, scales: Mapping[str, Mapping[str, Any]], where: str) -> tuple[str, ...]:
+def _told(table: Checked, scales: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
     known = dict.fromkeys(name for values in scales.values() for name in values)
-    if not isinstance(names, list):
-        raise UsageError(f"{where}: told is a list of names.")
+    names = table.texts("told", needed=False)
     for name in names:
         if name not in known:
-            raise UsageError(f"{where}, told: {unknown('name', str(name), known)}")
-    return tuple(names)
+            raise table.wrong(f"told: {unknown('name', name, known)}")
+    return names
 
 
 def _tables(content: Mapping[str, Any], key: str, where: str) -> dict[str, Mapping[str, Any]]:
@@ -191,12 +247,6 @@ def _tables(content: Mapping[str, Any], key: str, where: str) -> dict[str, Mappi
     if not (isinstance(found, dict) and all(isinstance(each, dict) for each in found.values())):
         raise UsageError(f"{where}: {key} are tables, [{key}.NAME].")
     return found
-
-
-def _refuse_others(table: Mapping[str, Any], known: Sequence[str], where: str) -> None:
-    for key in table:
-        if key not in known:
-            raise UsageError(f"{where}: {unknown('setting', key, known)}")
 
 
 def _summary(text: str) -> str:

@@ -16,10 +16,9 @@ from typing import Any, NamedTuple, TextIO
 from workbench.console import Console, duration
 from workbench.errors import Interrupted
 from workbench.run_directory import RunDirectory, slug, write_atomically
-from workbench.studies.definitions import Study, study_files
+from workbench.studies.definitions import PRINTED, PROGRESS, Study, study_files
 from workbench.studies.filling import fill_command, fill_file
 
-PROGRESS, PRINTED = "steps.json", "printed"
 INTERRUPTED = 130  # what typer makes of Ctrl-C in a verb that says nothing of it itself
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

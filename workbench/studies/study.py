@@ -9,10 +9,10 @@ from typing import Any
 from workbench.console import Console, duration
 from workbench.errors import UsageError, unknown
 from workbench.run_directory import ROOT, open_run
-from workbench.studies.definitions import GIVEN, Need, Study, read_study
+from workbench.studies.definitions import GIVEN, PRINTED, Need, Study, check_value, read_study
 from workbench.studies.filling import fill_values
 from workbench.studies.needs import data_folders, find, unpack
-from workbench.studies.running import PRINTED, RunVerb, planned_steps, run_steps, write_files
+from workbench.studies.running import RunVerb, planned_steps, run_steps, write_files
 
 ABOUT = "about"  # of a scale: a line for people
 
@@ -115,6 +115,7 @@ def _settings(study: Study, asked: Asked) -> dict[str, Any]:
             values[name.strip()] = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
             values[name.strip()] = text.strip()
+        check_value(values[name.strip()], f"--set {change}: {name.strip()}")
     return values
 
 
