@@ -15,7 +15,7 @@ from workbench.console import Console
 from workbench.errors import Interrupted
 from workbench.run_directory import RunDirectory
 from workbench.studies.definitions import read_study, studies
-from workbench.studies.running import Planned, planned_steps, run_steps, write_files
+from workbench.studies.running import Planned, filled_files, planned_steps, run_steps, write_files
 
 
 @pytest.fixture(autouse=True)
@@ -177,6 +177,34 @@ def test_a_file_that_would_take_the_place_of_one_of_the_run_is_refused() -> None
     refused(workbench("study", "toy"), "config.json", "rename it")
 
 
+@pytest.mark.parametrize("told", ["Did you mean '$images'?", "not valid TOML"])
+def test_a_mistake_in_a_suite_is_told_before_anything_runs_and_can_be_mended(told: str) -> None:
+    folder = toy(nets=NETS.replace("$images", "$image"))
+    if "TOML" in told:
+        (folder / "nets.toml").write_bytes(b"a = '\xe9'")
+    quadrants()
+    for more in ((), ("--dry-run",)):
+        refused(workbench("study", "toy", *more), "nets.toml", told)
+    assert not Path("runs").exists()
+
+
+def test_a_study_may_be_mended_while_its_run_goes_on() -> None:
+    """The claims are read anew, and a step whose suite or command has changed is run again."""
+    steps = STUDY.replace(
+        "benchmark --suite $out/nets.toml --output $out/nets", "list suites standard"
+    )
+    steps = steps.replace("--threads 1", "").replace("compare $out/nets", "compare nothing")
+    toy(steps)
+    quadrants()
+    assert "nothing" in workbench("study", "toy").err
+    toy(steps.replace("compare nothing", "list attacks"), NETS + "# more\n")
+    mended = workbench("study", "toy")
+    assert (mended.code, mended.err.count("finished before")) == (0, 0)
+    toy(steps.replace("compare nothing", "list attacks") + "# done\n", NETS + "# more\n")
+    again = workbench("study", "toy")
+    assert (again.code, again.err.count("finished before")) == (0, 2)
+
+
 @pytest.mark.slow
 def test_an_error_in_a_step_names_the_step_and_leaves_the_others_done() -> None:
     toy(STUDY.replace("compare $out/nets", "compare $out/nets --baseline nobody"))
@@ -201,7 +229,7 @@ def test_studies_are_listed_with_a_line_each() -> None:
 # --- steps -----------------------------------------------------------------------------------
 
 
-def steps_of(path: Path, codes: dict[str, int]) -> tuple[list[str], list[int]]:
+def steps_of(path: Path, codes: dict[str, int], files: str = "x") -> tuple[list[str], list[int]]:
     """Run steps that end with given codes; which were run, and what is known of each."""
     path.mkdir(exist_ok=True)
     ran: list[str] = []
@@ -212,7 +240,7 @@ def steps_of(path: Path, codes: dict[str, int]) -> tuple[list[str], list[int]]:
 
     steps = [Planned(name, [name]) for name in codes]
     run = RunDirectory(path, resumed=False, command="workbench study x")
-    ended = run_steps(steps, run, "title", run_verb, Console("quiet", silent=True))
+    ended = run_steps(steps, run, "title", files, run_verb, Console("quiet", silent=True))
     return ran, [step["code"] for step in ended]
 
 
@@ -221,6 +249,8 @@ def test_a_step_that_failed_in_part_is_tried_again_and_the_others_are_not(tmp_pa
     assert steps_of(run, {"a": 0, "b": 1, "c": 0}) == (["a", "b", "c"], [0, 1, 0])
     assert steps_of(run, {"a": 0, "b": 0, "c": 0}) == (["b"], [0, 0, 0])
     assert steps_of(run, {"a": 0, "b": 0, "c": 0}) == ([], [0, 0, 0])
+    assert steps_of(run, {"a": 0, "b": 0}, files="others")[0] == ["a", "b"]
+    assert steps_of(run, {"a": 0, "b": 0}, files="others")[0] == []
     (run / "steps.json").write_text("{", encoding="utf-8")
     assert steps_of(run, {"a": 0, "b": 0, "c": 0}) == (["a", "b", "c"], [0, 0, 0])
 
@@ -247,7 +277,7 @@ def test_every_step_of_our_studies_is_a_command_that_can_be_read(name: str) -> N
         out.mkdir()
         data = {need.key: need.key for need in study.needs}
         values = {**settings, "out": str(out), "scale": scale, "title": "T", **data}
-        write_files(study, out, values)
+        write_files(study, out, filled_files(study, values))
         for step in planned_steps(study, scale, values):
             verb, *arguments = step.arguments
             commands[verb].make_context(verb, arguments, obj=step.arguments, parent=parent)

@@ -89,9 +89,12 @@ class Study:
 
     @property
     def digest(self) -> str:
-        """sha256 over the names and contents of all files."""
+        """sha256 over the names and contents of the files beside study.toml.
+
+        What that one says is in the settings, the data and the command lines, or decides nothing.
+        """
         digest = hashlib.sha256()
-        for file in study_files(self.folder):
+        for file in (each for each in study_files(self.folder) if each.name != FILE):
             digest.update(f"{file.name}\0".encode())
             digest.update(hashlib.sha256(file.read_bytes()).digest())
         return digest.hexdigest()

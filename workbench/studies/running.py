@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from workbench.console import Console, duration
-from workbench.errors import Interrupted
+from workbench.errors import Interrupted, UsageError
 from workbench.run_directory import RunDirectory, slug, write_atomically
-from workbench.studies.definitions import PRINTED, PROGRESS, Study, study_files
+from workbench.studies.definitions import FILE, PRINTED, PROGRESS, Study, study_files
 from workbench.studies.filling import fill_command, fill_file
 
 INTERRUPTED = 130  # what typer makes of Ctrl-C in a verb that says nothing of it itself
@@ -85,22 +85,39 @@ def planned_steps(study: Study, scale: str, values: Mapping[str, Any]) -> list[P
     ]
 
 
-def write_files(study: Study, folder: Path, values: Mapping[str, Any]) -> None:
-    """Write the study's files to a folder, the TOML files with the values of names in them.
+def filled_files(study: Study, values: Mapping[str, Any]) -> dict[str, str]:
+    """The study's TOML files with the values of names in them, by their names.
 
     Raises:
-        UsageError: a file has a name without a value.
+        UsageError: a file has a name without a value, or is no text.
     """
+    texts = {}
     for file in study_files(study.folder):
-        if file.suffix == ".toml" and file.name != "study.toml":
-            text = fill_file(file.read_text(encoding="utf-8"), values, file.name)
-            (folder / file.name).write_text(text, encoding="utf-8")
+        if file.suffix == ".toml" and file.name != FILE:
+            try:
+                text = file.read_text(encoding="utf-8")
+            except UnicodeDecodeError as error:
+                raise UsageError(f"{file} is not valid TOML: {error}") from None
+            texts[file.name] = fill_file(text, values, str(file))
+    return texts
+
+
+def write_files(study: Study, folder: Path, filled: Mapping[str, str]) -> None:
+    """Write the study's files to a folder, those of `filled_files` as they are there."""
+    for file in study_files(study.folder):
+        if file.name in filled:
+            (folder / file.name).write_text(filled[file.name], encoding="utf-8")
         else:
             shutil.copyfile(file, folder / file.name)
 
 
 def run_steps(
-    steps: Sequence[Planned], run: RunDirectory, title: str, run_verb: RunVerb, console: Console
+    steps: Sequence[Planned],
+    run: RunDirectory,
+    title: str,
+    files: str,
+    run_verb: RunVerb,
+    console: Console,
 ) -> list[dict[str, Any]]:
     """Run the steps that have not been finished here; what is known of each afterwards.
 
@@ -110,6 +127,8 @@ def run_steps(
         steps: of the study.
         run: its run directory, which keeps what is finished and what was printed.
         title: a line before what a step prints.
+        files: the digest of the study's files: a step that was finished with others is run again,
+            and its own run directory says what that changes.
         run_verb: see `RunVerb`.
         console: hears which step is at work.
 
@@ -121,8 +140,8 @@ def run_steps(
     (run.path / PRINTED).mkdir(exist_ok=True)
     for number, step in enumerate(steps, 1):
         where = f"step {number} of {len(steps)}, {step.name}"
-        before = done.get(step.name)
-        if before is not None and before["command"] == step.command and before["code"] == 0:
+        before = done.get(step.name, {})
+        if before | {"command": step.command, "files": files, "code": 0} == before:
             console.note(f"{where}: finished before, in {duration(before['seconds'])}")
             continue
         console.note(f"\n{where}: {step.command}")
@@ -141,7 +160,12 @@ def run_steps(
         seconds = time.monotonic() - began
         if code != 0:
             console.warn(f"{where} ended with exit code {code}: a part of it failed.")
-        done[step.name] = {"command": step.command, "seconds": seconds, "code": code}
+        done[step.name] = {
+            "command": step.command,
+            "files": files,
+            "seconds": seconds,
+            "code": code,
+        }
         write_atomically(run.path / PROGRESS, (json.dumps(done, indent=2) + "\n").encode())
     return [{"name": step.name, **done[step.name]} for step in steps]
 

@@ -12,7 +12,7 @@ from workbench.run_directory import ROOT, open_run
 from workbench.studies.definitions import GIVEN, PRINTED, Need, Study, check_value, read_study
 from workbench.studies.filling import fill_values
 from workbench.studies.needs import data_folders, find, unpack
-from workbench.studies.running import RunVerb, planned_steps, run_steps, write_files
+from workbench.studies.running import RunVerb, filled_files, planned_steps, run_steps, write_files
 
 ABOUT = "about"  # of a scale: a line for people
 
@@ -66,19 +66,19 @@ def carry_out(asked: Asked, run_verb: RunVerb, console: Console) -> bool:
     data = {key: str(unpack(Path(place), below, console)) for key, place in found.items()}
     values = _values(study, asked.scale, settings, {**data, **given})
     steps = planned_steps(study, asked.scale, values)
+    filled = filled_files(study, values)
     config = {
         "study": study.name,
         "scale": asked.scale,
         "settings": settings,
         "data": data,
-        "digest": study.digest,
     }
     with open_run(
         output, verb="study", name=study.name, config=config, arguments=asked.arguments
     ) as run:
         console.note(title)
-        write_files(study, run.path, values)
-        ended = run_steps(steps, run, title, run_verb, console)
+        write_files(study, run.path, filled)
+        ended = run_steps(steps, run, title, study.digest, run_verb, console)
     from workbench.studies.judging import judge
     from workbench.studies.verdict_tables import verdict_table
 
@@ -153,21 +153,22 @@ def _show_plan(
 ) -> None:
     """Say what would be run, and which of the data are here."""
     title = given["title"]
-    console.show(study.summary, title, "", "scales:")
-    for scale, content in study.scales.items():
-        console.show(f"  {scale}: {content.get(ABOUT, '')}")
     places: dict[str, str | None] = {}
-    console.show("", "data:")
+    told = []
     for need in needs:
         try:
             places.update(find([need], folders, download=asked.download))
-            console.show(f"  {need.key}: {places[need.key]}")
+            told.append(f"  {need.key}: {places[need.key]}")
         except UsageError as missing:
             places[need.key] = None
-            console.show(f"  {need.key}: {' '.join(str(missing).split())}")
+            told.append(f"  {need.key}: {' '.join(str(missing).split())}")
     known = {key: place or f"${key}" for key, place in places.items()}
     values = _values(study, asked.scale, settings, {**known, **given})
     steps = planned_steps(study, asked.scale, values)
+    filled_files(study, values)  # for what is wrong in them
+    console.show(study.summary, title, "", "scales:")
+    console.show(*(f"  {name}: {each.get(ABOUT, '')}" for name, each in study.scales.items()))
+    console.show("", "data:", *told)
     console.show("", "steps:", *(f"  {step.name}: {step.command}" for step in steps))
     console.document(
         {
