@@ -18,13 +18,10 @@ def fill_values(values: Mapping[str, Any], known: Mapping[str, Any], where: str)
     Raises:
         UsageError: a name has no value.
 
-    >>> fill_values({"images": "$tiny/train", "epochs": 3}, {"tiny": "/data/tiny"}, "")
-    {'images': '/data/tiny/train', 'epochs': 3}
+    >>> fill_values({"images": ["$tiny/train"], "epochs": 3}, {"tiny": "/data/tiny"}, "")
+    {'images': ['/data/tiny/train'], 'epochs': 3}
     """
-    return {
-        key: _fill(value, known, where) if isinstance(value, str) else value
-        for key, value in values.items()
-    }
+    return {key: _filled(value, known, where) for key, value in values.items()}
 
 
 def fill_file(text: str, values: Mapping[str, Any], where: str) -> str:
@@ -63,6 +60,12 @@ def fill_command(command: str, values: Mapping[str, Any], where: str) -> list[st
     except ValueError as error:
         raise UsageError(f"{where} is no command line: {error}") from None
     return [_fill(word, values, where) for word in words]
+
+
+def _filled(value: Any, known: Mapping[str, Any], where: str) -> Any:
+    if isinstance(value, list):
+        return [_filled(each, known, where) for each in value]
+    return _fill(value, known, where) if isinstance(value, str) else value
 
 
 def _fill(text: str, values: Mapping[str, Any], where: str) -> str:
