@@ -6,6 +6,7 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -131,7 +132,14 @@ def test_an_archive_that_is_damaged_or_writes_elsewhere_leaves_nothing() -> None
     with tarfile.open("out.tar", "w") as made:
         made.addfile(tarfile.TarInfo("../../evil"))
     Path("no.zip").write_bytes(b"PK")
-    for name in ("cut.tar.gz", "out.tar", "no.zip"):
+    Path("noise").write_bytes(np.random.default_rng(0).integers(0, 9, 100_000, np.uint8).tobytes())
+    for kind in ("gz", "xz"):
+        with tarfile.open(f"bad.tar.{kind}", f"w:{kind}") as made:
+            made.add("noise")
+        content = bytearray(Path(f"bad.tar.{kind}").read_bytes())
+        content[20_000:21_000] = b"\xff" * 1000
+        Path(f"bad.tar.{kind}").write_bytes(content)
+    for name in ("cut.tar.gz", "out.tar", "no.zip", "bad.tar.gz", "bad.tar.xz"):
         with pytest.raises(UsageError, match="cannot be unpacked"):
             unpack(Path(name), Path("below"), Console("quiet", silent=True))
     assert not list(Path("below").iterdir())

@@ -1,11 +1,14 @@
 """Finds the data of a study on this machine."""
 
+import gzip
 import hashlib
 import importlib.util
+import lzma
 import os
 import shutil
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,6 +18,10 @@ from workbench.errors import UsageError
 from workbench.studies.definitions import Need
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".zip")
+DAMAGED = (
+    *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError),
+    RuntimeError,  # a password, or a compression that zipfile does not have
+)
 USUAL = ("data", "shared/data", "../data", "../shared/data")
 """Folders that are looked into where no other is named, after that of the named data sets."""
 
@@ -71,11 +78,11 @@ def unpack(path: Path, below: Path, console: Console) -> Path:
         try:
             _extract(path, partial)
             partial.rename(target)
+        except DAMAGED as error:
+            raise UsageError(f"{path} cannot be unpacked: {error}") from error
         except OSError:
             if not target.is_dir():  # else another study has unpacked it meanwhile
                 raise
-        except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
-            raise UsageError(f"{path} cannot be unpacked: {error}") from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     inside = [each for each in target.iterdir() if each.name[0] != "."]
@@ -90,6 +97,8 @@ def _extract(path: Path, target: Path) -> None:
     else:
         with tarfile.open(path) as archive:
             archive.extractall(target, filter="data")
+            while archive.fileobj is not None and archive.fileobj.read(1 << 20):
+                pass  # gzip compares its checksum at the end alone
 
 
 def _place(need: Need, folders: Sequence[Path]) -> Path | None:
