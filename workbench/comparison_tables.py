@@ -23,6 +23,7 @@ TITLES = {
     "clean": "on clean images",
     "robust": "robust accuracy",
     "success": "success of attacks",
+    "ended": "how attacks ended",
     "believed": "what the judge reads in the successes of attacks",
     "moved": "change of images",
     "corruptions": "corrupted images",

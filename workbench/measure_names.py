@@ -12,7 +12,8 @@ Measure = Mapping[str, Any]
 SECTIONS = {
     "clean": ("clean_error", "clean_top5_error"),
     "robust": ("worst_case_robust_accuracy", "robust_accuracy"),
-    "success": ("success_rate", "random_state_rate"),
+    "success": ("success_rate",),
+    "ended": ("random_state_rate",),
     "believed": ("believed_rate", "judge_keeps_rate"),
     "moved": ("mean_pixel_change", "median_pixel_change", "pixels_over_threshold"),
     "corruptions": ("mean_corruption_error", "mce", "relative_mce", "family_mean_error"),

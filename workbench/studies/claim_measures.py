@@ -13,7 +13,10 @@ from workbench.measure_names import SECTIONS, find_measure
 from workbench.tables import SUFFIX
 
 NAMES = tuple(name for section in SECTIONS.values() for name in section)
-OF_ATTACKS = ("robust_accuracy", *SECTIONS["success"], *SECTIONS["believed"], *SECTIONS["moved"])
+OF_ATTACKS = (
+    "robust_accuracy",
+    *(name for key in ("success", "ended", "believed", "moved") for name in SECTIONS[key]),
+)
 AT_THRESHOLDS = "pixels_over_threshold"
 
 
