@@ -177,11 +177,29 @@ def test_a_file_that_would_take_the_place_of_one_of_the_run_is_refused() -> None
     refused(workbench("study", "toy"), "config.json", "rename it")
 
 
-@pytest.mark.parametrize("told", ["Did you mean '$images'?", "not valid TOML"])
-def test_a_mistake_in_a_suite_is_told_before_anything_runs_and_can_be_mended(told: str) -> None:
-    folder = toy(nets=NETS.replace("$images", "$image"))
-    if "TOML" in told:
-        (folder / "nets.toml").write_bytes(b"a = '\xe9'")
+def test_a_quiet_study_keeps_what_its_steps_print_and_says_its_path_alone() -> None:
+    text = STUDY.replace("benchmark --suite $out/nets.toml --output $out/nets --threads 1", "x")
+    toy(text.replace('"x"', '"list suites"').replace("compare $out/nets", "list studies"))
+    quadrants()
+    quiet = workbench("study", "toy", "--quiet")
+    assert (quiet.code, quiet.out, quiet.err) == (0, "runs/study-toy-small\n", "")
+    loud = workbench("study", "toy", "-o", "o")
+    assert "Study toy" in loud.err
+    for name in ("nets.txt", "tables.txt"):
+        kept = [Path(run, "printed", name) for run in ("runs/study-toy-small", "o")]
+        assert kept[0].read_bytes() == kept[1].read_bytes() != b""
+
+
+@pytest.mark.parametrize(
+    ("suite", "told"),
+    [
+        (b"limit = '$image'", "Did you mean '$images'?"),
+        (b"limit = '\xe9'", "not valid TOML"),
+        (b"limit = $images +", "not valid TOML"),
+    ],
+)
+def test_a_mistake_in_a_suite_is_told_before_anything_runs(suite: bytes, told: str) -> None:
+    (toy() / "nets.toml").write_bytes(suite)
     quadrants()
     for more in ((), ("--dry-run",)):
         refused(workbench("study", "toy", *more), "nets.toml", told)

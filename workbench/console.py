@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,6 +27,8 @@ SCHEMA_VERSION = 1
 LINE_EVERY_SECONDS = 5.0  # between progress lines where there is no terminal to draw a bar on
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but line ends and tabs
 WIDTH_OFF_TERMINAL = 110  # of tables written to a file or a pipe
+
+_hushed: ContextVar[bool] = ContextVar("hushed", default=False)
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,18 @@ def duration(seconds: float) -> str:
 
 def make_console(*, json_output: bool, quiet: bool) -> Console:
     """The sink for the flags ``--json`` and ``--quiet``; JSON wins, quiet then drops the notes."""
-    return Console("json" if json_output else "quiet" if quiet else "human", silent=quiet)
+    mode: Mode = "json" if json_output else "quiet" if quiet else "human"
+    return Console(mode, silent=quiet or _hushed.get())
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Without the notes and progress of all that `make_console` makes meanwhile."""
+    token = _hushed.set(True)
+    try:
+        yield
+    finally:
+        _hushed.reset(token)
 
 
 class _Rich(RichConsole):

@@ -1,13 +1,14 @@
 """`workbench study`: a published question, answered on real data by one command."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from workbench import options as o
-from workbench.console import make_console
+from workbench.console import hushed, make_console
 
 
 def study(
@@ -78,19 +79,20 @@ def study(
         arguments=tuple(o.arguments(ctx)),
     )
     workbench = ctx.find_root().command
-    asked_for = {"device": device, "threads": threads, "download": download, "quiet": quiet}
+    asked_for = {"device": device, "threads": threads, "download": download}
     # What was left at its default here is for a step's own suite or recipe to say.
     shared = {key: value for key, value in asked_for.items() if value not in ("auto", None, False)}
     defaults = dict.fromkeys(getattr(workbench, "commands", {}), shared)
 
     def run_verb(arguments: Sequence[str]) -> int:
-        code = workbench.main(
-            list(arguments),
-            prog_name="workbench",
-            standalone_mode=False,
-            obj=list(arguments),
-            default_map=defaults,
-        )
+        with hushed() if quiet else nullcontext():  # what a step prints is kept all the same
+            code = workbench.main(
+                list(arguments),
+                prog_name="workbench",
+                standalone_mode=False,
+                obj=list(arguments),
+                default_map=defaults,
+            )
         return code if isinstance(code, int) else 0
 
     if not carry_out(asked, run_verb, console):

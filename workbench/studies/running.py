@@ -7,6 +7,7 @@ import shlex
 import shutil
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ def filled_files(study: Study, values: Mapping[str, Any]) -> dict[str, str]:
     """The study's TOML files with the values of names in them, by their names.
 
     Raises:
-        UsageError: a file has a name without a value, or is no text.
+        UsageError: a file has a name without a value, or is not valid TOML.
     """
     texts = {}
     for file in study_files(study.folder):
@@ -99,6 +100,11 @@ def filled_files(study: Study, values: Mapping[str, Any]) -> dict[str, str]:
             except UnicodeDecodeError as error:
                 raise UsageError(f"{file} is not valid TOML: {error}") from None
             texts[file.name] = fill_file(text, values, str(file))
+            try:
+                tomllib.loads(texts[file.name])
+            except tomllib.TOMLDecodeError as error:
+                what = f"{file}, with its names filled in, is not valid TOML: {error}"
+                raise UsageError(what) from None
     return texts
 
 
