@@ -142,6 +142,8 @@ def short_defense(canonical: str) -> str:
     ('noisy', 'crop-flip(padding=2)')
     >>> short_defense("hard-negatives(source='runs/a/fooling.h5', strengths=5)")
     "hard-negatives(source='fooling.h5', strengths=5)"
+    >>> short_defense("adversarial(attack='pgd(eps=8/255)')")
+    "adversarial(attack='pgd(eps=8/255)')"
     """
     from attacks.spec import Spec, defaults, parse
     from defenses import DEFENSES
@@ -159,7 +161,7 @@ def short_defense(canonical: str) -> str:
 
 def _file_name(value: Any) -> Any:
     """Of a path, what comes last."""
-    return value.rpartition("/")[2] if isinstance(value, str) else value
+    return value.rpartition("/")[2] if isinstance(value, str) and "(" not in value else value
 
 
 def fitting(variants: Iterable[Table], width: int) -> Table:
