@@ -179,13 +179,15 @@ def test_a_file_that_would_take_the_place_of_one_of_the_run_is_refused() -> None
 
 def test_a_quiet_study_keeps_what_its_steps_print_and_says_its_path_alone() -> None:
     text = STUDY.replace("benchmark --suite $out/nets.toml --output $out/nets --threads 1", "x")
-    toy(text.replace('"x"', '"list suites"').replace("compare $out/nets", "list studies"))
+    text = text.replace('"x"', '"list suites"').replace("compare $out/nets", "list studies")
+    toy(f"{text}[[claims]]\nsays = 'Noise helps'\nuntestable = 'no weights'\n")
     quadrants()
     quiet = workbench("study", "toy", "--quiet")
     assert (quiet.code, quiet.out, quiet.err) == (0, "runs/study-toy-small\n", "")
     loud = workbench("study", "toy", "-o", "o")
     assert "Study toy" in loud.err
-    for name in ("nets.txt", "tables.txt"):
+    assert "Noise helps" in loud.out
+    for name in ("nets.txt", "tables.txt", "claims.txt"):
         kept = [Path(run, "printed", name) for run in ("runs/study-toy-small", "o")]
         assert kept[0].read_bytes() == kept[1].read_bytes() != b""
 

@@ -22,7 +22,7 @@ OF_NEED = ("what", "places", "name", "package", "install", "scales")
 OF_STEP = ("name", "run", "scales")
 GIVEN = ("out", "scale", "title")
 """Names that have a value without the study's saying so."""
-PROGRESS, PRINTED = "steps.json", "printed"
+PROGRESS, PRINTED, VERDICTS = "steps.json", "printed", "claims"
 OF_RUN = ("config.json", "cells", PROGRESS, PRINTED)
 """What a run directory holds besides the study's files."""
 
@@ -202,7 +202,7 @@ def _refuse_alike(steps: Sequence[Step], every: Sequence[str], where: str) -> No
     """Refuse steps of one scale that would be taken for each other."""
     for scale in every:
         mine = [step.name for step in steps if scale in step.scales]
-        count = Counter(map(slug, mine))  # what they print goes by it
+        count = Counter([VERDICTS, *map(slug, mine)])  # what they print goes by it
         alike = [name for name in mine if count[slug(name)] > 1]
         if alike:
             both = " and ".join(f"'{name}'" for name in alike[:2])

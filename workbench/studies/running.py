@@ -153,7 +153,7 @@ def run_steps(
         console.note(f"\n{where}: {step.command}")
         began = time.monotonic()
         try:
-            with _printing_to(run.path / PRINTED / f"{slug(step.name)}.txt", title, console):
+            with printing_to(run.path / PRINTED / f"{slug(step.name)}.txt", title, console):
                 code = run_verb(step.arguments)
             if code == INTERRUPTED:
                 raise KeyboardInterrupt
@@ -177,8 +177,8 @@ def run_steps(
 
 
 @contextmanager
-def _printing_to(file: Path, title: str, console: Console) -> Iterator[None]:
-    """What is printed goes to a file and, for people, on to stdout."""
+def printing_to(file: Path, title: str, console: Console) -> Iterator[None]:
+    """What is printed goes to a file below a title and, for people, on to stdout."""
     with file.open("w", encoding="utf-8") as stream:
         shown = sys.stdout if console.mode == "human" else io.StringIO()
         with redirect_stdout(_Copy(shown, stream, title)):

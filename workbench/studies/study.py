@@ -9,10 +9,25 @@ from typing import Any
 from workbench.console import Console, duration
 from workbench.errors import UsageError, unknown
 from workbench.run_directory import ROOT, open_run
-from workbench.studies.definitions import GIVEN, PRINTED, Need, Study, check_value, read_study
+from workbench.studies.definitions import (
+    GIVEN,
+    PRINTED,
+    VERDICTS,
+    Need,
+    Study,
+    check_value,
+    read_study,
+)
 from workbench.studies.filling import fill_values
 from workbench.studies.needs import data_folders, find, unpack
-from workbench.studies.running import RunVerb, filled_files, planned_steps, run_steps, write_files
+from workbench.studies.running import (
+    RunVerb,
+    filled_files,
+    planned_steps,
+    printing_to,
+    run_steps,
+    write_files,
+)
 
 ABOUT = "about"  # of a scale: a line for people
 
@@ -84,7 +99,8 @@ def carry_out(asked: Asked, run_verb: RunVerb, console: Console) -> bool:
 
     verdicts = judge(study.claims, output, asked.scale)
     if verdicts:
-        console.show(verdict_table(verdicts, title, console.out.width))
+        with printing_to(output / PRINTED / f"{VERDICTS}.txt", title, console):
+            Console().show(verdict_table(verdicts, title, console.out.width))
     took = duration(sum(step["seconds"] for step in ended))
     console.note(f"\nThe steps took {took}; what they printed is kept in {run.path / PRINTED}.")
     if study.page:
