@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from defenses import DEFENSES, Defense
 from defenses.defense import cross_entropy
 from workbench.fine_tuning import _last_layer, _replace_last_layer
 from workbench.models import ModelOptions, load_model, read_checkpoint
+from workbench.training_view import curve_title
 
 QUICK = ("--epochs", 3, "--batch-size", 16, "--lr", 0.05, "--device", "cpu", "--threads", 1)
 
@@ -194,3 +196,12 @@ def test_a_defenses_own_loss_is_not_smoothed(monkeypatch: pytest.MonkeyPatch) ->
     )
     refused(result, "label_smoothing is for plain training's loss")
     assert not Path("runs").exists()
+
+
+def test_the_title_of_a_learning_curve_names_no_folders() -> None:
+    request = SimpleNamespace(arch="nets/my.py:make(width=3)", data="a/b/photographs")
+    bound = [SimpleNamespace(spec="hard-negatives(source='runs/a/fooling.h5', strengths=5)")]
+    title = curve_title(request, SimpleNamespace(bound=bound))
+    assert title == (
+        "my.py:make(width=3) on photographs, hard-negatives(source='fooling.h5', strengths=5)"
+    )

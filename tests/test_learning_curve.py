@@ -21,7 +21,9 @@ from workbench.learning_curve import (
 LONG = "resnet20(width=16) on cifar10, " + "augmix(width=3, depth=-1, alpha=1, severity=3), " * 4
 
 
-def curve(count: int, seed: int = 0, *, held_out: bool = True, scale: float = 1.0) -> Curve:
+def curve(
+    count: int, seed: int = 0, *, held_out: bool = True, scale: float = 1.0, rate: float = 0.1
+) -> Curve:
     generator = np.random.default_rng(seed)
     entries = []
     for epoch in range(1, count + 1):
@@ -30,7 +32,7 @@ def curve(count: int, seed: int = 0, *, held_out: bool = True, scale: float = 1.
             "epoch": epoch,
             "loss": scale**epoch * (1 + loss),
             "error": error,
-            "lr": 0.1 / epoch,
+            "lr": rate / epoch,
         }
         loss, error = generator.random(2) if held_out else (None, None)
         entries.append(entry | {"validation_loss": loss, "validation_error": error})
@@ -45,6 +47,7 @@ SHAPES = {
     "five seeds of one epoch": [curve(1, seed) for seed in range(5)],
     "a steep loss": [curve(20, scale=3.0)],
     "a tiny loss": [curve(20, scale=0.1)],
+    "a small rate": [curve(20, rate=0.0009)],
 }
 
 

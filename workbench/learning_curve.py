@@ -104,7 +104,7 @@ def draw_learning_curve(curves: Sequence[Curve], title: str) -> "Figure":
         box = (left / WIDTH, bottom / height, (right - left) / WIDTH, (top - bottom) / height)
         return figure.add_axes(box)
 
-    errors, losses = panel(0.55, 3.1), panel(3.85, 6.2)
+    errors, losses = panel(0.55, 3.1), panel(3.8, 6.05)
     rates = losses.twinx()
     losses.set_zorder(rates.get_zorder() + 1)  # the curves over the rate
     losses.patch.set_visible(False)
