@@ -49,7 +49,7 @@ def library_versions() -> dict[str, str]:
     found = {
         "python": platform.python_version(),
         "attacks": source_digest(Path(attacks.__path__[0])),
-        "benchmarks": source_digest(Path(__file__).parent),
+        "benchmarks": source_digest(Path(__file__).parent, besides=("speed", "studies")),
     }
     for name in _LIBRARIES:
         try:
@@ -88,11 +88,16 @@ def _folders() -> tuple[tuple[str, int], ...]:
     return tuple((str(each), each.stat().st_mtime_ns) for each in folders if each.exists())
 
 
-def source_digest(folder: Path) -> str:
-    """A digest of a folder's Python files: an edited attack must not reuse an older result."""
+def source_digest(folder: Path, besides: Sequence[str] = ()) -> str:
+    """A digest of a folder's Python files: an edited attack must not reuse an older result.
+
+    Those in the subfolders ``besides`` decide no result.
+    """
     digest = hashlib.sha256()
     for file in sorted(folder.rglob("*.py")):
-        digest.update(f"{file.relative_to(folder).as_posix()}\0".encode() + file.read_bytes())
+        name = file.relative_to(folder).as_posix()
+        if name.partition("/")[0] not in besides:
+            digest.update(f"{name}\0".encode() + file.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -98,3 +98,14 @@ def test_unknown_targets_are_refused():
 def test_conditions_that_differ_in_the_seed_alone_are_told_apart_by_it():
     both = [Condition("swap", swap, 1), Condition("swap", swap, 2)]
     assert small_plan(conditions=both).condition_names == ("swap seed=1", "swap seed=2")
+
+
+def test_code_that_decides_no_result_is_left_out_of_the_digest(tmp_path: Path) -> None:
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "cells.py").write_text("a = 1\n", encoding="utf-8")
+    before = source_digest(tmp_path, besides=("studies",))
+    (tmp_path / "studies" / "net.py").write_text("b = 1\n", encoding="utf-8")
+    assert source_digest(tmp_path, besides=("studies",)) == before
+    assert source_digest(tmp_path) != before
+    (tmp_path / "cells.py").write_text("a = 2\n", encoding="utf-8")
+    assert source_digest(tmp_path, besides=("studies",)) != before

@@ -29,6 +29,7 @@ from workbench.studies.running import (
     write_files,
 )
 
+UNPACKED = ROOT / "data"
 ABOUT = "about"  # of a scale: a line for people
 
 
@@ -77,8 +78,7 @@ def carry_out(asked: Asked, run_verb: RunVerb, console: Console) -> bool:
         _show_plan(study, asked, settings, given, needs, folders, console)
         return True
     found = find(needs, folders, download=asked.download)
-    below = output.parent / "data"
-    data = {key: str(unpack(Path(place), below, console)) for key, place in found.items()}
+    data = {key: str(unpack(Path(place), UNPACKED, console)) for key, place in found.items()}
     values = _values(study, asked.scale, settings, {**data, **given})
     steps = planned_steps(study, asked.scale, values)
     filled = filled_files(study, values)
