@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import h5py
@@ -96,6 +97,22 @@ def test_people_get_a_table_the_worst_case_and_the_paths(checkpoint: Path) -> No
     pictures = sorted(Path("runs/attack-net-1/images").iterdir())
     assert len(pictures) == 2
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in pictures)
+
+
+def test_models_with_long_or_like_names_have_pictures_of_their_own(checkpoint: Path) -> None:
+    long = "study-resnet123(width=8), noisy(std=0.7), seed"
+    names = [f"{long} 0", f"{long} 1", "a(b)", "a, b"]
+    files = [checkpoint.rename(f"{names[0]}.pt")]
+    files += [Path(shutil.copy(files[0], f"{name}.pt")) for name in names[1:]]
+    arguments = (*files, *ARCH, "--data", "data.npz", "-a", "fgsm", "--limit", 4)
+    result = workbench("attack", *arguments, "--save-images", 1, "--output", "out")
+    assert result.code == 0, result.err
+    assert sorted(file.name for file in Path("out/images").iterdir()) == [
+        "a-b-1-fgsm.png",
+        "a-b-4-1-fgsm.png",
+        "study-resnet123-width-8-noisy-std-0.7-seed-0-1-fgsm.png",
+        "study-resnet123-width-8-noisy-std-0.7-seed-1-1-fgsm.png",
+    ]
 
 
 def test_quiet_prints_the_record_alone(checkpoint: Path) -> None:

@@ -15,7 +15,7 @@ from report_case import CORRUPTIONS, HOSTILE, broken, entry, measured, reported
 
 from attacks.corruptions import CORRUPTIONS as KNOWN
 from benchmarks import Condition, Record, compare
-from workbench.drawing.charts import Bars, Chart, Lines, words
+from workbench.drawing.charts import Bar, Bars, Chart, Lines, words
 from workbench.drawing.looks import COLOURS, GRID, INK, MUTED, VARIABLES, look
 from workbench.drawing.marks import Text, fitted, save, svg, text_width
 from workbench.drawing.panels import chart_drawing, panel_drawing, swatch, ticks
@@ -198,6 +198,18 @@ def test_ticks_are_round_even_and_inside(low: float, span: float) -> None:
     assert all(low - slack <= tick <= high + slack for tick in found)
     steps = np.diff(found)
     assert np.allclose(steps, steps[0] if len(steps) else 0, rtol=1e-6, atol=slack)
+
+
+@pytest.mark.parametrize("name", ["short", "study-resnet123(width=8), noisy(std=0.7)"])
+def test_names_of_bars_are_whole_and_clear_of_the_numbers(rows: tuple[Row, ...], name: str) -> None:
+    number = "0.0975 [0.0588, 0.136]"
+    panel = Bars("sign-ascent", "mean", (Bar(0, 0.1, (0.06, 0.14), number),))
+    drawn = panel_drawing(panel, [replace(row, name=name) for row in rows])
+    texts = {mark.text: mark for mark in drawn.marks if isinstance(mark, Text)}
+    assert {name, number} <= set(texts)
+    beside = texts[number].x - text_width(number, 8) > texts[name].x + text_width(name, 8)
+    assert beside or abs(texts[number].y - texts[name].y) > 8
+    assert max(mark.y for mark in texts.values()) < drawn.height
 
 
 @given(st.text(max_size=60), st.floats(5, 200))

@@ -18,18 +18,36 @@ def draw_pictures(
         OSError: a file cannot be written.
     """
     files = []
+    stems = _stems(record.models)
     for m, model in enumerate(record.models):
         for a, attack in enumerate(record.attacks):
             cases = list(_cases(record, m, a, class_names, count))
             if cases:
                 folder.mkdir(parents=True, exist_ok=True)
                 name = attack.partition("(")[0]
-                file = folder / f"{slug(model)}-{a + 1}-{slug(name)}.png"
+                file = folder / f"{stems[m]}-{a + 1}-{slug(name)}.png"
                 title = f"{model} under {short_spec(attack)}"
                 title += f", judged by {record.judge}" if any(each.judged for each in cases) else ""
                 save_panel(file, cases, title=title)
                 files.append(file)
     return tuple(files)
+
+
+def _stems(models: Sequence[str]) -> list[str]:
+    """What the files of each model begin with; no two are alike, on any file system.
+
+    >>> _stems(["a(b)", "a, b", "A b", "c"])
+    ['a-b', 'a-b-2', 'A-b-3', 'c']
+    """
+    stems: list[str] = []
+    taken: set[str] = set()
+    for place, model in enumerate(models, 1):
+        stem = slug(model, limit=100)
+        while stem.casefold() in taken:
+            stem = f"{stem}-{place}"
+        taken.add(stem.casefold())
+        stems.append(stem)
+    return stems
 
 
 def _cases(

@@ -16,6 +16,7 @@ WIDTH, NARROW = 250.0, 190.0  # points a panel is wide
 LINES_HEIGHT, NARROW_HEIGHT = 165.0, 135.0
 LEFT, RIGHT, TOP, BELOW = 36.0, 6.0, 6.0, 28.0  # around the axes of lines
 BAR_STEP, BAR_LEFT, BARS_BELOW = 25.0, 6.0, 29.0  # a bar with its name above it
+NUMBER_LINE = 10.0  # for the numbers, where a name leaves its own line no room for them
 TITLE, LEGEND_LINE, GAP = 20.0, 13.0, 14.0
 HEAT_WIDTH, HEAT_HEIGHT = 30.0, 17.0
 COLUMNS, NARROW_COLUMNS = 2, 3
@@ -188,13 +189,25 @@ def _marker(x: float, y: float, shape: Points, colour: str, radius: float) -> Ar
 
 
 def _bars(panel: Bars, rows: Sequence[Named]) -> Drawing:
-    """Each bar has its row's name and number above it, so that no name is turned or cut off."""
+    """Each bar has its row's name and number above it, so that no name is turned or cut off.
+
+    The number has a line of its own, below the name, where some name of the panel needs it.
+    """
     ends = [bar.interval[1] if bar.interval else bar.value for bar in panel.bars]
     longest = max(bar.value for bar in panel.bars)
     # Two seeds have intervals that would leave no room for the bars: those run out of the panel.
     top = panel.ceiling or min(1.02 * max(ends), 1.6 * longest) or 1.0
-    height = BAR_STEP * len(panel.bars) + BARS_BELOW
-    bottom, right = BAR_STEP * len(panel.bars) + 3, WIDTH - 12
+    right = WIDTH - 12
+    room = right - BAR_LEFT - 6
+    names = [rows[bar.row].label for bar in panel.bars]
+    needed = (
+        text_width(name, SMALL) + text_width(bar.text, SMALL)
+        for name, bar in zip(names, panel.bars, strict=True)
+    )
+    extra = NUMBER_LINE if max(needed) > room else 0.0
+    step = BAR_STEP + extra
+    height = step * len(panel.bars) + BARS_BELOW
+    bottom = step * len(panel.bars) + 3
 
     def across(value: float) -> float:
         return BAR_LEFT + min(value, top) / top * (right - BAR_LEFT)
@@ -206,11 +219,10 @@ def _bars(panel: Bars, rows: Sequence[Named]) -> Drawing:
         marks.append(Text(x, bottom + 7, f"{tick:g}", SMALL, INK))
     marks.append(Text((BAR_LEFT + right) / 2, height - 6, panel.label, FONT, INK))
     for place, bar in enumerate(panel.bars):
-        y = BAR_STEP * place
-        name = fitted(
-            rows[bar.row].label, right - BAR_LEFT - text_width(bar.text, SMALL) - 6, SMALL
-        )
+        y = step * place
+        name = fitted(names[place], room, SMALL)
         marks.append(Text(BAR_LEFT + 3, y + 7, name, SMALL, INK, "start"))
+        y += extra
         marks.append(Text(right, y + 7, bar.text, SMALL, INK, "end"))
         box = _box(BAR_LEFT, y + 13, across(bar.value), y + 22)
         marks.append(Area(box, look(bar.row).colour))
