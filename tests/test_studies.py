@@ -15,6 +15,7 @@ from workbench.console import Console
 from workbench.errors import Interrupted
 from workbench.run_directory import RunDirectory
 from workbench.studies.definitions import read_study, studies
+from workbench.studies.filling import fill_values
 from workbench.studies.running import Planned, filled_files, planned_steps, run_steps, write_files
 
 
@@ -295,11 +296,25 @@ def test_every_step_of_our_studies_is_a_command_that_can_be_read(name: str) -> N
     for scale, settings in study.scales.items():
         out = Path(f"out-{scale}")
         out.mkdir()
-        data = {need.key: need.key for need in study.needs}
-        values = {**settings, "out": str(out), "scale": scale, "title": "T", **data}
-        write_files(study, out, filled_files(study, values))
-        for step in planned_steps(study, scale, values):
+        data = {need.key: need.key for need in study.needs if scale in need.scales}
+        known = {**data, "out": str(out), "scale": scale, "title": "T"}
+        values = {**fill_values(settings, known, scale), **known}
+        steps = planned_steps(study, scale, values)
+        write_files(study, out, filled_files(study, steps, values))
+        for step in steps:
             verb, *arguments = step.arguments
             commands[verb].make_context(verb, arguments, obj=step.arguments, parent=parent)
         names = [step.name for step in study.steps if scale in step.scales]
         assert len(names) == len(set(names))
+
+
+def test_a_file_is_filled_in_only_where_a_step_names_it() -> None:
+    text = STUDY.replace("images = 12\n", "images = 12\nepochs = 3\n")
+    step = 'run = "compare $out/nets"'
+    toy(text.replace(step, 'run = "compare $out/nets --config $out/more.toml"', 1))
+    Path("toy/more.toml").write_text('[compare]\nsort = "$epochs"\n', encoding="utf-8")
+    quadrants()
+    refused(workbench("study", "toy", "--dry-run"), "Unknown name", "$epochs")
+    assert workbench("study", "toy", "--scale", "large", "--dry-run").code == 0
+    toy(text)
+    assert workbench("study", "toy", "--dry-run").code == 0

@@ -86,15 +86,18 @@ def planned_steps(study: Study, scale: str, values: Mapping[str, Any]) -> list[P
     ]
 
 
-def filled_files(study: Study, values: Mapping[str, Any]) -> dict[str, str]:
-    """The study's TOML files with the values of names in them, by their names.
+def filled_files(
+    study: Study, steps: Sequence[Planned], values: Mapping[str, Any]
+) -> dict[str, str]:
+    """The TOML files that steps name, with the values of names in them, by their file names.
 
     Raises:
         UsageError: a file has a name without a value, or is not valid TOML.
     """
     texts = {}
+    named = {Path(word).name for step in steps for word in step.arguments}
     for file in study_files(study.folder):
-        if file.suffix == ".toml" and file.name != FILE:
+        if file.suffix == ".toml" and file.name in named - {FILE}:
             try:
                 text = file.read_text(encoding="utf-8")
             except UnicodeDecodeError as error:

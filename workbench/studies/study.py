@@ -81,7 +81,7 @@ def carry_out(asked: Asked, run_verb: RunVerb, console: Console) -> bool:
     data = {key: str(unpack(Path(place), UNPACKED, console)) for key, place in found.items()}
     values = _values(study, asked.scale, settings, {**data, **given})
     steps = planned_steps(study, asked.scale, values)
-    filled = filled_files(study, values)
+    filled = filled_files(study, steps, values)
     config = {
         "study": study.name,
         "scale": asked.scale,
@@ -181,7 +181,7 @@ def _show_plan(
     known = {key: place or f"${key}" for key, place in places.items()}
     values = _values(study, asked.scale, settings, {**known, **given})
     steps = planned_steps(study, asked.scale, values)
-    filled_files(study, values)  # for what is wrong in them
+    filled_files(study, steps, values)  # for what is wrong in them
     console.show(study.summary, title, "", "scales:")
     console.show(*(f"  {name}: {each.get(ABOUT, '')}" for name, each in study.scales.items()))
     console.show("", "data:", *told)
