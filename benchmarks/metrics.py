@@ -94,6 +94,8 @@ def relative_corruption_errors(
 ) -> NDArray[np.float64]:
     """Relative CE: how much a corruption adds to the clean error, in units of the baseline's.
 
+    NaN where a corruption adds nothing to the baseline's error, or takes something from it.
+
     Args:
         errors: (..., K), each the mean over severities.
         clean: (...), the error on the untouched images.
@@ -104,7 +106,7 @@ def relative_corruption_errors(
     """
     added = np.asarray(errors, np.float64) - np.asarray(clean, np.float64)[..., None]
     usual = np.asarray(baseline, np.float64) - np.asarray(baseline_clean, np.float64)[..., None]
-    return added / usual
+    return added / np.where(usual > 0, usual, np.nan)
 
 
 def mce(errors: ArrayLike, baseline: ArrayLike) -> NDArray[np.float64]:

@@ -355,12 +355,14 @@ def test_the_results_count_by_hand(record):
             assert one["mean_error"] == pytest.approx(mean[model][name])
             ratios[name] = mean[model][name] / mean["two"][name]
             assert one["ce"] == pytest.approx(ratios[name])
-            relative[name] = (mean[model][name] - clean[model]) / (mean["two"][name] - clean["two"])
+            usual = mean["two"][name] - clean["two"]
+            relative[name] = (mean[model][name] - clean[model]) / usual if usual > 0 else None
             assert one["relative_ce"] == pytest.approx(relative[name])
         # Spatter is one of the extra four: it does not count.
         assert result["over"] == 2
         counted = ("gaussian_noise", "frost")
         assert result["mce"] == pytest.approx(np.mean([ratios[name] for name in counted]))
+        assert relative["spatter"] is None  # it adds nothing to the baseline's error
         assert result["relative_mce"] == pytest.approx(np.mean([relative[n] for n in counted]))
         expected = np.mean([mean[model][name] for name in counted])
         assert result["mean_corruption_error"] == pytest.approx(expected)

@@ -210,3 +210,9 @@ def test_leading_axes_are_kept():
     assert together.shape == (7, 2)
     alone = metrics.relative_mce(errors[4, 1], clean[4, 1], base, base_clean)
     assert together[4, 1] == pytest.approx(float(alone))
+
+
+def test_a_corruption_that_spares_the_baseline_has_no_relative_error():
+    relative = metrics.relative_corruption_errors([0.3, 0.3, 0.3], 0.2, [0.8, 0.4, 0.3], 0.4)
+    assert relative.tolist() == pytest.approx([0.25, np.nan, np.nan], nan_ok=True)
+    assert np.isnan(metrics.relative_mce([0.3, 0.3], 0.2, [0.8, 0.3], 0.4))
