@@ -39,6 +39,8 @@ def probe(arguments: list[str], **environment: str) -> tuple[str, dict[str, obje
         (["probe", "--help"], "--dial"),
         (["stylizer", "--help"], "--encoder"),
         (["list", "--help"], "datasets"),
+        (["list", "studies"], "s4"),
+        (["study", "--help"], "--scale"),
         (["verify", "--help"], "RECORD"),
         (["show", "--help"], "RECORD"),
         (["export", "--help"], "--per-image"),

@@ -6,13 +6,12 @@ import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from workbench.described_files import Described
 from workbench.errors import UsageError, unknown
-from workbench.run_directory import slug
 from workbench.studies.checked import Checked
 from workbench.studies.claims import Claim, read_claims
 
@@ -200,6 +199,8 @@ def _check_names(
 
 def _refuse_alike(steps: Sequence[Step], every: Sequence[str], where: str) -> None:
     """Refuse steps of one scale that would be taken for each other."""
+    from workbench.run_directory import slug
+
     for scale in every:
         mine = [step.name for step in steps if scale in step.scales]
         count = Counter([VERDICTS, *map(slug, mine)])  # what they print goes by it
@@ -257,4 +258,7 @@ def _summary(text: str) -> str:
 
 
 def _ours() -> Path:
-    return Path(str(files("benchmarks.studies")))
+    """The folder of the studies that come with the workbench; nothing is imported to find it."""
+    package = find_spec("benchmarks")
+    places = package.submodule_search_locations if package is not None else None
+    return Path(next(iter(places or ()), "")) / "studies"
