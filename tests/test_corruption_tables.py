@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from attacks.corruptions import CORRUPTIONS
 from workbench.corruption_tables import corruption_notes, corruption_tables
+from workbench.tables import told_corruptions
 
 FAMILIES = {
     "noise": ["gaussian_noise", "shot_noise", "impulse_noise"],
@@ -210,3 +212,8 @@ def test_notes_say_what_else_decides_the_numbers() -> None:
         "corrupted in memory: strengths for 64x64, draws of seed 7",
         "JPEG of quality 85 after each corruption",
     ]
+
+
+def test_a_model_that_has_met_them_all_is_told_in_a_word():
+    assert told_corruptions(list(CORRUPTIONS)[::-1]) == "all 19"
+    assert told_corruptions(["fog"]) == "fog"

@@ -7,7 +7,15 @@ from rich.table import Table
 from rich.text import Text
 
 from workbench.measure_names import SECTIONS, Measure, measure_name, of_what, short_title
-from workbench.tables import UNKNOWN, known, short_defense, short_spec, with_interval
+from workbench.tables import (
+    UNKNOWN,
+    known,
+    short_arch,
+    short_defense,
+    short_spec,
+    told_corruptions,
+    with_interval,
+)
 
 Comparison = Mapping[str, Any]
 Row = Mapping[str, Any]
@@ -103,7 +111,8 @@ def legend(comparison: Comparison) -> list[str]:
     if relative is not None:
         lines.append(f"mCE: over {relative['denominator']}")
     return lines + [
-        f"† {row['name']}: trained on test corruptions ({', '.join(row['trained_on_corruptions'])})"
+        f"† {row['name']}: trained on test corruptions "
+        f"({told_corruptions(row['trained_on_corruptions'])})"
         for row in rows
         if row["trained_on_corruptions"]
     ]
@@ -137,7 +146,7 @@ def _facts(rows: Sequence[Row]) -> Table:
         seeds = row["seeds"]
         table.add_row(
             _name(row),
-            Text("\n".join([str(row["architecture"] or UNKNOWN), *defenses])),
+            Text("\n".join([short_arch(str(row["architecture"] or UNKNOWN)), *defenses])),
             UNKNOWN if parameters is None else f"{parameters:,}",
             ", ".join(map(str, seeds)) or UNKNOWN,
             UNKNOWN if clean is None else with_interval(clean["value"], None, ".1%"),

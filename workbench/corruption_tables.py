@@ -6,7 +6,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from workbench.tables import known, with_interval
+from workbench.tables import known, told_corruptions, with_interval
 
 Result = Mapping[str, Any]
 
@@ -172,7 +172,7 @@ def _table(
 def marks(results: Sequence[Result], trained_on: Mapping[str, Sequence[str]]) -> list[str]:
     """What `marked` means, a line for each model that was trained on test corruptions."""
     return [
-        f"† {model}: trained on test corruptions ({', '.join(trained_on[model])})"
+        f"† {model}: trained on test corruptions ({told_corruptions(trained_on[model])})"
         for model in (str(result["model"]) for result in results)
         if trained_on.get(model)
     ]

@@ -164,6 +164,28 @@ def _file_name(value: Any) -> Any:
     return value.rpartition("/")[2] if isinstance(value, str) and "(" not in value else value
 
 
+def short_arch(arch: str) -> str:
+    """An architecture; of a file that makes it, the name alone.
+
+    >>> short_arch("nets/my.py:make(width=3)"), short_arch("resnet20(width=8)")
+    ('my.py:make(width=3)', 'resnet20(width=8)')
+    """
+    from workbench.models.factories import is_factory
+
+    return arch.rpartition("/")[2] if is_factory(arch) else arch
+
+
+def told_corruptions(names: Sequence[str]) -> str:
+    """Test corruptions in words: their names, or that they are all there are.
+
+    >>> told_corruptions(["fog", "snow"])
+    'fog, snow'
+    """
+    from attacks.corruptions import CORRUPTIONS
+
+    return f"all {len(CORRUPTIONS)}" if set(names) == set(CORRUPTIONS) else ", ".join(names)
+
+
 def fitting(variants: Iterable[Table], width: int) -> Table:
     """The first of several tables that fits a width without a line broken, else the last."""
     wide = Console(width=10_000)

@@ -8,8 +8,7 @@ from typing import Any
 from defenses import Batch
 from workbench.console import Console, duration
 from workbench.learning_curve import PICTURES
-from workbench.models.factories import is_factory
-from workbench.tables import short_defense
+from workbench.tables import short_arch, short_defense
 from workbench.training_plan import Request, Task
 
 BEST = "model.safetensors"
@@ -54,8 +53,7 @@ def show(result: Mapping[str, Any], run: Path, console: Console) -> None:
 
 def curve_title(request: Request, task: Task) -> str:
     """What stands above a learning curve; of paths the names alone."""
-    arch = request.arch.rpartition("/")[2] if is_factory(request.arch) else request.arch
-    parts = [f"{arch} on {Path(request.data).name}"]
+    parts = [f"{short_arch(request.arch)} on {Path(request.data).name}"]
     return ", ".join([*parts, *(short_defense(each.spec) for each in task.bound)])
 
 

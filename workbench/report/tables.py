@@ -17,7 +17,7 @@ from workbench.drawing.numbers import (
 )
 from workbench.drawing.panels import heat_strength
 from workbench.report.rows import Row, measures_of, robust_measures
-from workbench.tables import short_defense, short_spec
+from workbench.tables import short_arch, short_defense, short_spec, told_corruptions
 
 OVERVIEW = (
     "clean_error",
@@ -179,8 +179,8 @@ def _table(
         for row in rows
     ]
     marked = [
-        f"† {row.name}: trained on test corruptions ({', '.join(row.trained_on)}), so its errors "
-        "under them say nothing about corruptions it has not seen."
+        f"† {row.name}: trained on test corruptions ({told_corruptions(row.trained_on)}), so its "
+        "errors under them say nothing about corruptions it has not seen."
         for row in rows
         if row.trained_on
     ]
@@ -209,8 +209,8 @@ def name_cell(row: Row, *, told: bool = False) -> Cell:
 def about(row: Row) -> str:
     """What a row is, in a line: architecture, defenses, parameters, seeds."""
     entry = row.entry
-    architecture = entry["architecture"]
-    parts = [str(architecture)] if architecture and str(architecture) not in row.name else []
+    architecture = short_arch(str(entry["architecture"] or ""))
+    parts = [architecture] if architecture not in row.name else []
     parts += map(short_defense, entry["defenses"])
     if entry["parameters"]:
         parts.append(f"{entry['parameters']:,} parameters")

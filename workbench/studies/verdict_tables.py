@@ -20,7 +20,7 @@ from workbench.comparison_tables import DAGGER, number_form
 from workbench.curve_tables import sparkline
 from workbench.measure_names import short_title
 from workbench.studies.judging import Verdict
-from workbench.tables import UNKNOWN, with_interval
+from workbench.tables import UNKNOWN, told_corruptions, with_interval
 
 STYLES = {REPRODUCED: "green", NOT_REPRODUCED: "red", UNDECIDED: "yellow", NOT_TESTABLE: "dim"}
 VERDICT_WIDTH = len(NOT_REPRODUCED)
@@ -41,7 +41,7 @@ def verdict_table(verdicts: Sequence[Verdict], caption: str, width: int) -> Tabl
         width: of the terminal, in characters.
     """
     trained = {
-        f"† {name}: trained on test corruptions ({', '.join(corruptions)})": None
+        f"† {name}: trained on test corruptions ({told_corruptions(corruptions)})": None
         for each in verdicts
         for name, corruptions in (each.trained_on_corruptions or {}).items()
         if any(row["name"] == name for row in each.rows)
