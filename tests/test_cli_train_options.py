@@ -139,6 +139,14 @@ def test_a_function_that_cannot_build_what_is_trained_is_refused_before_training
     train("free.py:net", to="first", data="pair.npz")
     command = ("--data", "task.npz", *QUICK, "--from", "first/last.safetensors")
     refused(workbench("train", "fixed.py:net", *command), "could not be read again", "num_classes")
+    Path("other.py").write_text(
+        "from torch import nn\n\n"
+        "def net(num_classes):\n"
+        "    last = nn.Linear(64, num_classes)\n"
+        "    last = last if num_classes == 2 else nn.Sequential(last)\n"
+        "    return nn.Sequential(nn.Flatten(), last)\n"
+    )
+    refused(workbench("train", "other.py:net", *command), "could not be read again", "num_classes")
     train("free.py:net", *command[2:], to="four")
     refused(workbench("check", "four/model.safetensors", "--data", "task.npz"), "add --trust, or")
     result = workbench("check", "four/model.safetensors", "--data", "task.npz", "--trust")

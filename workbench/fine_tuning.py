@@ -162,14 +162,14 @@ def _refuse_fixed_classes(arch: str, model: Classifier, classes: int) -> None:
     """Refuse a function that cannot build what is to be trained: nobody could read the checkpoint.
 
     Raises:
-        UsageError: the network that it returns has as many outputs as before.
+        UsageError: the network that it returns has as many outputs as before, or other layers.
     """
     size = model.input_size or (64, 64)  # of the file's functions, few ask
     network = build(arch, channels=model.channels, classes=classes, input_size=size)
-    last = network.get_submodule(_last_layer(model.network, model.classes))
-    if getattr(last, "out_features", getattr(last, "out_channels", classes)) != classes:
+    last = dict(network.named_modules()).get(_last_layer(model.network, model.classes))
+    if getattr(last, "out_features", getattr(last, "out_channels", None)) != classes:
         raise UsageError(
-            f"{arch} returns a network of {model.classes} classes where {classes} are to be "
+            f"{arch} does not return this network with the {classes} classes that are to be "
             "learned, so the checkpoint could not be read again.\n"
             "Give its function an argument num_classes, which is filled in."
         )

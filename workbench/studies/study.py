@@ -65,6 +65,9 @@ def carry_out(asked: Asked, run_verb: RunVerb, console: Console) -> bool:
         UsageError: there is no such study or scale, or data are missing.
         Interrupted: Ctrl-C; says how to go on.
     """
+    from workbench.studies.judging import judge
+    from workbench.studies.verdict_tables import verdict_table
+
     study = read_study(asked.name)
     if asked.scale not in study.scales:
         raise unknown(f"scale of {study.name}", asked.scale, study.scales)
@@ -94,13 +97,10 @@ def carry_out(asked: Asked, run_verb: RunVerb, console: Console) -> bool:
         console.note(title)
         write_files(study, run.path, filled)
         ended = run_steps(steps, run, title, study.digest, run_verb, console)
-    from workbench.studies.judging import judge
-    from workbench.studies.verdict_tables import verdict_table
-
-    verdicts = judge(study.claims, output, asked.scale)
-    if verdicts:
-        with printing_to(output / PRINTED / f"{VERDICTS}.txt", title, console):
-            Console().show(verdict_table(verdicts, title, console.out.width))
+        verdicts = judge(study.claims, run.path, asked.scale)
+        if verdicts:
+            with printing_to(run.path / PRINTED / f"{VERDICTS}.txt", title, console):
+                Console().show(verdict_table(verdicts, title, console.out.width))
     took = duration(sum(step["seconds"] for step in ended))
     console.note(f"\nThe steps took {took}; what they printed is kept in {run.path / PRINTED}.")
     if study.page:
